@@ -1,0 +1,59 @@
+//! Map names, shapes and capacities. A name is at most 15 bytes (the kernel's `BPF_OBJ_NAME_LEN`).
+
+/// Changes whenever a name, a layout or the meaning of a value in this crate changes.
+/// Pins of another version are not adopted; the instance must be taken down first.
+pub const ABI_VERSION: u32 = 1;
+
+/// `ARRAY[1]` of [`Settings`](crate::port::Settings).
+pub const SETTINGS: &str = "VG_SETTINGS";
+/// `ARRAY[IFINDEX_DIRECT]` of `u32`: interface index → port id, 0 for none.
+pub const PORT_BY_IF: &str = "VG_PORT_BY_IF";
+/// `HASH[MAX_PORTS]` `u32` → `u32`: the same for interface indexes from [`IFINDEX_DIRECT`] on.
+pub const PORT_BY_IF_FAR: &str = "VG_PORT_BY_FAR";
+/// `ARRAY[MAX_PORTS]` of [`Port`](crate::port::Port), by port id; id 0 stays empty.
+pub const PORTS: &str = "VG_PORTS";
+/// `DEVMAP[MAX_PORTS]`: port id → netdev, what XDP ports redirect into.
+pub const DEVICES: &str = "VG_DEVICES";
+/// `ARRAY[MAX_TABLES]` of [`Subnet`](crate::port::Subnet), by table id; id 0 stays empty.
+pub const SUBNETS: &str = "VG_SUBNETS";
+/// `ARRAY[MAX_SCOPES]` of `u64`: scope id → hash of the VNet's resource id, 0 for free.
+pub const SCOPES: &str = "VG_SCOPES";
+/// `ARRAY_OF_MAPS[MAX_TABLES]`; inner `ARRAY[1]` of [`SmallTable4`](crate::table::SmallTable4).
+pub const SMALL4: &str = "VG_SMALL4";
+/// `ARRAY_OF_MAPS[MAX_TABLES]`; inner `ARRAY[1]` of [`SmallTable6`](crate::table::SmallTable6).
+pub const SMALL6: &str = "VG_SMALL6";
+/// `ARRAY_OF_MAPS[MAX_TABLES]`; inner `ARRAY[n]` of [`Block`](crate::table::Block), flags
+/// [`INNER_FLAGS`]. Read only where [`SMALL4`] has no entry.
+pub const BIG4: &str = "VG_BIG4";
+/// The same for IPv6.
+pub const BIG6: &str = "VG_BIG6";
+/// `ARRAY_OF_MAPS[MAX_TABLES]`; inner `ARRAY[cpus × stride]` of [`Counter`](crate::Counter), flags
+/// [`INNER_FLAGS`]; element `cpu × stride + route`, `stride` in the table's header; after them the
+/// list of prefixes ([`counter_elements`](crate::table::counter_elements)).
+pub const COUNTERS4: &str = "VG_COUNTERS4";
+/// The same for IPv6.
+pub const COUNTERS6: &str = "VG_COUNTERS6";
+/// `ARRAY_OF_MAPS[2]`; inner `ARRAY[2^bits]` of [`Bucket4`](crate::endpoint::Bucket4), flags
+/// [`INNER_FLAGS`]. [`Settings::endpoints4`](crate::port::Settings) says which of the two is read.
+pub const ENDPOINTS4: &str = "VG_ENDPOINTS4";
+/// The same for IPv6 with [`Bucket6`](crate::endpoint::Bucket6).
+pub const ENDPOINTS6: &str = "VG_ENDPOINTS6";
+/// `PERCPU_ARRAY[REASONS]` of [`Counter`](crate::Counter), by [`Reason`](crate::verdict::Reason).
+pub const REASONS: &str = "VG_REASONS";
+/// `ARRAY[MAX_PORTS]` of [`RateState`](crate::port::RateState): ICMP errors, by port id.
+pub const ICMP_RATE: &str = "VG_ICMP_RATE";
+
+/// Program names (also the names of their pins).
+pub const PROG_XDP: &str = "vnet_gw_xdp";
+pub const PROG_TC: &str = "vnet_gw_tc";
+/// XDP program for the far end of a veth that XDP ports redirect into: it passes everything.
+pub const PROG_XDP_PASS: &str = "vnet_gw_pass";
+
+pub const IFINDEX_DIRECT: u32 = 65_536;
+pub const MAX_PORTS: u32 = 16_384;
+pub const MAX_TABLES: u32 = 8_192;
+pub const MAX_SCOPES: u32 = 8_192;
+
+/// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: user space reads and writes these arrays through a mapping,
+/// and each may have a size of its own (kernel 5.10).
+pub const INNER_FLAGS: u32 = 1 << 10 | 1 << 12;

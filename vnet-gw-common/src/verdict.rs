@@ -1,0 +1,106 @@
+//! Why a packet left the fast path. A reason is the index of its counter.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $kind:ident;)+) => {
+        /// Why a packet was not forwarded: dropped, or answered by the fabric.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, by index.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name users see, stable across versions.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What the counter means, in one sentence.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
+
+            /// Whether the counted packet was lost (else it was answered).
+            pub const fn is_drop(self) -> bool {
+                matches!(self.kind(), Kind::Drop)
+            }
+
+            const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)+ }
+            }
+        }
+    };
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Drop,
+    Answer,
+}
+
+reasons! {
+    /// The netdev has the program but is no port.
+    UnknownPort = "unknown_port", Drop;
+    /// The frame ends before its headers do, or a length field says more than there is.
+    Truncated = "truncated", Drop;
+    /// Neither IPv4, IPv6 nor ARP.
+    NotIp = "not_ip", Drop;
+    /// An 802.1Q or 802.1ad tag with a VLAN id, or more than two tags; priority tags (id 0) pass.
+    Vlan = "vlan", Drop;
+    /// The source MAC address is not the NIC's.
+    SpoofedMac = "spoofed_mac", Drop;
+    /// The source address is not one of the NIC's, which has no enableIPForwarding.
+    SpoofedAddress = "spoofed_address", Drop;
+    /// Multicast, broadcast, link-local, loopback or unspecified: never routed.
+    NotRoutable = "not_routable", Drop;
+    /// Header fields that cannot be true (version, header length).
+    BadHeader = "bad_header", Drop;
+    /// More IPv6 extension headers than are followed (eight).
+    ExtensionHeaders = "extension_headers", Drop;
+    /// TTL or hop limit used up.
+    TtlExpired = "ttl_expired", Drop;
+    /// No route matches.
+    NoRoute = "no_route", Drop;
+    /// The route's next hop type is None.
+    NextHopNone = "next_hop_none", Drop;
+    /// The route's next hop type is Internet and the instance has no internet port.
+    NextHopInternet = "next_hop_internet", Drop;
+    /// The route's next hop type is VirtualNetworkGateway and the VNet has no gateway.
+    NextHopGateway = "next_hop_gateway", Drop;
+    /// The appliance's address is no NIC of the VNet or of a peered one, or the NIC does not forward.
+    ApplianceUnreachable = "appliance_unreachable", Drop;
+    /// No NIC has the destination address.
+    EndpointUnreachable = "endpoint_unreachable", Drop;
+    /// The NIC exists but its netdev is not here.
+    PortDown = "port_down", Drop;
+    /// Larger than the destination port's MTU.
+    TooBig = "too_big", Drop;
+    /// Forwarded traffic into a peering whose other side has no allowForwardedTraffic.
+    ForwardedRefused = "forwarded_refused", Drop;
+    /// ARP for an address outside the subnet, for one's own, or not a request for IPv4 on Ethernet.
+    ArpIgnored = "arp_ignored", Drop;
+    /// Neighbour discovery other than a solicitation for an address of the subnet.
+    NdIgnored = "nd_ignored", Drop;
+    /// The kernel refused to resize the packet for an answer.
+    AnswerFailed = "answer_failed", Drop;
+    /// ARP requests the fabric answered.
+    ArpAnswered = "arp_answered", Answer;
+    /// Neighbour solicitations the fabric answered.
+    NdAnswered = "nd_answered", Answer;
+    /// ICMP time exceeded, sent.
+    SentTimeExceeded = "sent_time_exceeded", Answer;
+    /// ICMP host unreachable (ICMPv6 address unreachable), sent.
+    SentUnreachable = "sent_unreachable", Answer;
+    /// ICMP fragmentation needed (ICMPv6 packet too big), sent.
+    SentTooBig = "sent_too_big", Answer;
+    /// ICMP errors not sent because the port was over its rate.
+    IcmpRateLimited = "icmp_rate_limited", Answer;
+}
+
+/// Entries of the reasons map; room for reasons of later versions.
+pub const REASON_SLOTS: u32 = 64;
+
+const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS as usize);

@@ -1,0 +1,5 @@
+//! From a topology to what the data path should hold.
+
+mod image;
+
+pub use image::*;

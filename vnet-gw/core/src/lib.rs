@@ -1,0 +1,15 @@
+//! The pure half of `vnet-gw`: from Azure resources to the tables the data path reads.
+//!
+//! Nothing here does I/O, reads a clock or knows that a kernel exists; what comes in is a string
+//! or a value, what goes out is a value. The stages, in order:
+//!
+//! 1. [`model`]: an ARM template becomes a validated [`model::Topology`], or an [`model::ArmError`].
+//! 2. [`effective`]: the effective routes of a subnet, and why each won or lost.
+//! 3. [`compile`]: the [`compile::Image`], what the data path should hold, by resource.
+//! 4. [`table`]: the bytes of the BPF tables in the forms of `vnet_gw_common::table`.
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod effective;
+pub mod model;
+pub mod table;

@@ -1,0 +1,249 @@
+//! The validated resources. Whoever holds a [`Topology`] may rely on the rules of
+//! `azure-semantics.md` that concern it: no overlaps, every reference resolves, every address is
+//! inside its subnet and nobody else's.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+
+/// A resource id that compares without case, as ARM's do. Cheap to clone.
+#[derive(Clone)]
+pub struct ResourceId {
+    text: Arc<str>,
+    key: Arc<str>,
+}
+
+impl ResourceId {
+    /// From the id as written, `/subscriptions/…`; surrounding white space and a trailing slash
+    /// do not count.
+    pub fn new(text: &str) -> Self {
+        let text = text.trim().trim_end_matches('/');
+        Self { text: text.into(), key: text.to_ascii_lowercase().into() }
+    }
+
+    /// As first written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// In lower case: equal ids have equal keys.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The last segment: the resource's own name, as written.
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
+    /// restarted daemon knows its ports, subnets and VNets again. Never 0.
+    pub fn stable_hash(&self) -> u64 {
+        let hash = self.key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        hash.max(1)
+    }
+}
+
+impl PartialEq for ResourceId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+impl Eq for ResourceId {}
+impl PartialOrd for ResourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ResourceId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+impl std::hash::Hash for ResourceId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+impl fmt::Debug for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Every resource of an instance, validated as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topology {
+    pub virtual_networks: BTreeMap<ResourceId, VirtualNetwork>,
+    pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
+    pub network_interfaces: BTreeMap<ResourceId, NetworkInterface>,
+}
+
+/// `Microsoft.Network/virtualNetworks`
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualNetwork {
+    pub id: ResourceId,
+    /// Lower case, without spaces: `westeurope`.
+    pub location: String,
+    pub address_space: Vec<IpNet>,
+    /// `dhcpOptions.dnsServers`
+    pub dns_servers: Vec<IpAddr>,
+    pub subnets: BTreeMap<ResourceId, Subnet>,
+    pub peerings: BTreeMap<ResourceId, VirtualNetworkPeering>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `Microsoft.Network/virtualNetworks/subnets`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subnet {
+    pub id: ResourceId,
+    /// `addressPrefix` and `addressPrefixes`, at most four of a family.
+    pub address_prefixes: Vec<IpNet>,
+    pub route_table: Option<ResourceId>,
+}
+
+impl Subnet {
+    pub const GATEWAY_SUBNET: &str = "GatewaySubnet";
+
+    pub fn is_gateway_subnet(&self) -> bool {
+        self.id.name().eq_ignore_ascii_case(Self::GATEWAY_SUBNET)
+    }
+}
+
+/// `peeringState`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeeringState {
+    /// Only this side exists; nothing is forwarded.
+    Initiated,
+    Connected,
+    /// The other side was there and is gone (or the remote VNet is); nothing is forwarded.
+    Disconnected,
+}
+
+impl PeeringState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initiated => "Initiated",
+            Self::Connected => "Connected",
+            Self::Disconnected => "Disconnected",
+        }
+    }
+}
+
+/// `peeringSyncLevel`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeeringSyncLevel {
+    FullyInSync,
+    RemoteNotInSync,
+    LocalNotInSync,
+    LocalAndRemoteNotInSync,
+}
+
+impl PeeringSyncLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FullyInSync => "FullyInSync",
+            Self::RemoteNotInSync => "RemoteNotInSync",
+            Self::LocalNotInSync => "LocalNotInSync",
+            Self::LocalAndRemoteNotInSync => "LocalAndRemoteNotInSync",
+        }
+    }
+}
+
+/// `Microsoft.Network/virtualNetworks/virtualNetworkPeerings`
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualNetworkPeering {
+    pub id: ResourceId,
+    pub remote_virtual_network: ResourceId,
+    pub allow_virtual_network_access: bool,
+    pub allow_forwarded_traffic: bool,
+    pub allow_gateway_transit: bool,
+    pub use_remote_gateways: bool,
+    /// Derived: whether the remote VNet has a peering back.
+    pub peering_state: PeeringState,
+    pub peering_sync_level: PeeringSyncLevel,
+    /// The remote VNet's prefixes that this side routes to: what was last synchronised. A template
+    /// is deployed whole, so there it is the remote VNet's address space.
+    pub remote_address_space: Vec<IpNet>,
+}
+
+/// `Microsoft.Network/networkInterfaces`
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkInterface {
+    pub id: ResourceId,
+    /// Given, or made from the id (locally stable, in Azure's OUI 00:0d:3a).
+    pub mac_address: [u8; 6],
+    pub enable_ip_forwarding: bool,
+    /// At least one; the primary one first. All in subnets of one VNet.
+    pub ip_configurations: Vec<IpConfiguration>,
+    /// Tag `vnet-gw:device`: the host-side netdev of the workload. `None`: not plugged in here.
+    pub device: Option<String>,
+    /// Tag `vnet-gw:host`: the host it lives on; `None` is this one.
+    pub host: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `properties.ipConfigurations[]` of a networkInterface
+#[derive(Clone, Debug, PartialEq)]
+pub struct IpConfiguration {
+    pub name: String,
+    pub subnet: ResourceId,
+    /// Static, or the lowest free one of the subnet where the method is `Dynamic`.
+    pub private_ip_address: IpAddr,
+    pub primary: bool,
+}
+
+/// `Microsoft.Network/routeTables`. The routes are ordered by prefix, so that what is built from
+/// a large one need not sort it again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteTable {
+    pub id: ResourceId,
+    pub disable_bgp_route_propagation: bool,
+    pub routes: Vec<Route>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `Microsoft.Network/routeTables/routes`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    pub name: Arc<str>,
+    pub address_prefix: IpNet,
+    pub next_hop: RouteNextHop,
+}
+
+/// `nextHopType` of a user route, with the address of the one type that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteNextHop {
+    VirtualNetworkGateway,
+    VnetLocal,
+    Internet,
+    VirtualAppliance(IpAddr),
+    None,
+}
+
+impl Topology {
+    /// The VNet that a subnet id is part of.
+    pub fn vnet_of_subnet(&self, subnet: &ResourceId) -> Option<&VirtualNetwork> {
+        self.virtual_networks.values().find(|vnet| vnet.subnets.contains_key(subnet))
+    }
+
+    /// The peering of `vnet` to `remote`.
+    pub fn peering(
+        &self,
+        vnet: &ResourceId,
+        remote: &ResourceId,
+    ) -> Option<&VirtualNetworkPeering> {
+        self.virtual_networks
+            .get(vnet)?
+            .peerings
+            .values()
+            .find(|peering| peering.remote_virtual_network == *remote)
+    }
+}
