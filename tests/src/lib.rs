@@ -1,1 +1,1 @@
-//! lab
+//! See the package description.

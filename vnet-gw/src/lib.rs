@@ -1,0 +1,1 @@
+//! The daemon as a library: what `main` and the tests drive.
