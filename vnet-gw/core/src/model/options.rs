@@ -1,0 +1,113 @@
+//! Where a template is deployed to, and with which parameters.
+
+use serde_json::{Map, Value};
+
+use super::{ArmError, json};
+
+/// What a deployment knows besides its template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeployOptions {
+    /// Becomes part of every resource id.
+    pub subscription_id: String,
+    /// Becomes part of every resource id.
+    pub resource_group: String,
+    /// `resourceGroup().location`, and the location of resources that have none.
+    pub location: String,
+    /// Values of the template's parameters, by name (which compares without case).
+    pub parameters: Map<String, Value>,
+}
+
+impl Default for DeployOptions {
+    fn default() -> Self {
+        Self {
+            subscription_id: "00000000-0000-0000-0000-000000000000".to_owned(),
+            resource_group: "vnet-gw".to_owned(),
+            location: "local".to_owned(),
+            parameters: Map::new(),
+        }
+    }
+}
+
+/// The values in an ARM parameters file (`deploymentParameters.json`): what
+/// [`DeployOptions::parameters`] takes. A plain object of names and values is read too.
+///
+/// # Errors
+///
+/// `InvalidDeploymentParameters…` where the text is not such a file, or where a parameter is a
+/// reference to a key vault.
+pub fn parse_parameters_file(text: &str) -> Result<Map<String, Value>, ArmError> {
+    let Value::Object(mut file) = json::parse(text)? else {
+        return Err(invalid(
+            "A parameters file is a JSON object: write {\"parameters\": {…}}.",
+        ));
+    };
+    let wrapped = file.contains_key("$schema") || file.contains_key("contentVersion");
+    let parameters = match file.remove("parameters") {
+        Some(Value::Object(parameters)) => parameters,
+        Some(_) => return Err(invalid("This must be an object of names.").at("parameters")),
+        None if wrapped => return Err(invalid("The file has no \"parameters\": add them.")),
+        None => return Ok(file),
+    };
+    parameters
+        .into_iter()
+        .map(|(name, entry)| Ok((name.clone(), value(&name, entry)?)))
+        .collect()
+}
+
+fn value(name: &str, entry: Value) -> Result<Value, ArmError> {
+    let path = format!("parameters.{name}");
+    let Value::Object(mut entry) = entry else {
+        return Err(invalid("A parameter is an object: write {\"value\": …}.").at(path));
+    };
+    if entry.contains_key("reference") {
+        return Err(invalid("Key vault references cannot be followed: write the value.").at(path));
+    }
+    entry
+        .remove("value")
+        .ok_or_else(|| invalid("The parameter has no \"value\": add it.").at(path))
+}
+
+fn invalid(message: &str) -> ArmError {
+    ArmError::new("InvalidDeploymentParameters", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_parameters_file_gives_its_values() {
+        let file = r#"{"$schema": "x", "contentVersion": "1.0.0.0", // comment
+            "parameters": {"name": {"value": "VNet1"}, "count": {"value": 3}}}"#;
+        let parameters = parse_parameters_file(file).unwrap();
+        assert_eq!(
+            Value::Object(parameters),
+            json!({"name": "VNet1", "count": 3})
+        );
+        assert_eq!(
+            parse_parameters_file(r#"{"a": [1]}"#).unwrap()["a"],
+            json!([1])
+        );
+    }
+
+    #[test]
+    fn what_is_no_parameters_file_is_refused_with_its_place() {
+        for (file, target) in [
+            (r#"{"parameters": {"a": 1}}"#, Some("parameters.a")),
+            (r#"{"parameters": {"a": {}}}"#, Some("parameters.a")),
+            (
+                r#"{"parameters": {"a": {"reference": {}}}}"#,
+                Some("parameters.a"),
+            ),
+            (r#"{"parameters": []}"#, Some("parameters")),
+            (r#"{"contentVersion": "1.0.0.0"}"#, None),
+            ("[]", None),
+        ] {
+            let error = parse_parameters_file(file).unwrap_err();
+            assert_eq!(error.code, "InvalidDeploymentParameters", "{file}");
+            assert_eq!(error.target.as_deref(), target, "{file}");
+        }
+    }
+}
