@@ -8,7 +8,11 @@
 //! converts once, at the edge. A MAC address is a `u64` holding its six bytes in transmission
 //! order as a 48-bit big-endian number.
 #![no_std]
+// The barrier of [`branchless`] is inline assembly, which is not stable for BPF; the BPF build is
+// made with unstable features on anyway.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+pub mod branchless;
 pub mod endpoint;
 pub mod maps;
 pub mod port;

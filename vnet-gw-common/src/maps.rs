@@ -4,7 +4,8 @@
 /// Pins of another version are not adopted; the instance must be taken down first.
 pub const ABI_VERSION: u32 = 1;
 
-/// `ARRAY[1]` of [`Settings`](crate::port::Settings).
+/// `ARRAY[1]` of [`Settings`](crate::port::Settings), `BPF_F_MMAPABLE`: its words are stored one
+/// by one.
 pub const SETTINGS: &str = "VG_SETTINGS";
 /// `ARRAY[IFINDEX_DIRECT]` of `u32`: interface index → port id, 0 for none.
 pub const PORT_BY_IF: &str = "VG_PORT_BY_IF";
@@ -49,6 +50,9 @@ pub const PROG_TC: &str = "vnet_gw_tc";
 /// XDP program for the far end of a veth that XDP ports redirect into: it passes everything.
 pub const PROG_XDP_PASS: &str = "vnet_gw_pass";
 
+/// `BPF_F_MMAPABLE`
+pub const MMAPABLE: u32 = 1 << 10;
+
 pub const IFINDEX_DIRECT: u32 = 65_536;
 pub const MAX_PORTS: u32 = 16_384;
 pub const MAX_TABLES: u32 = 8_192;
@@ -56,4 +60,4 @@ pub const MAX_SCOPES: u32 = 8_192;
 
 /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: user space reads and writes these arrays through a mapping,
 /// and each may have a size of its own (kernel 5.10).
-pub const INNER_FLAGS: u32 = 1 << 10 | 1 << 12;
+pub const INNER_FLAGS: u32 = MMAPABLE | 1 << 12;

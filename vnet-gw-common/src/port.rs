@@ -1,6 +1,6 @@
 //! Ports, subnets and the settings of the instance.
 
-use crate::{Addr6, table::TABLE_NONE};
+use crate::Addr6;
 
 /// One port: a NIC's netdev with our program on it. Indexed by port id.
 #[repr(C)]
@@ -136,23 +136,17 @@ pub struct Settings {
     pub endpoints4: u64,
     /// The same for IPv6.
     pub endpoints6: u64,
-    /// MAC address of the fabric: every neighbour a workload sees has this one.
-    pub fabric_mac: u64,
     /// ICMP errors a port may cause: one in this many nanoseconds on average.
     pub icmp_interval_ns: u64,
     /// … and this many at once.
     pub icmp_burst: u32,
-    /// [`TABLE_NONE`] in this version.
     pub reserved: u32,
-    /// Hash of the instance's name.
-    pub instance_hash: u64,
-    pub reserved2: u64,
+    pub reserved2: [u64; 3],
 }
 
 const _: () = assert!(size_of::<Settings>() == 64);
-const _: () = assert!(TABLE_NONE == 0);
 
-/// The fabric's MAC address, as in Azure.
+/// The fabric's MAC address, as in Azure: every neighbour a workload sees has this one.
 pub const FABRIC_MAC: u64 = crate::mac_to_u64([0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc]);
 /// The fabric's link-local address, every subnet's IPv6 router, as in Azure.
 pub const FABRIC_LINK_LOCAL: Addr6 = Addr6 {

@@ -11,7 +11,10 @@
 //! itself: its header says where everything is. Which prefix has which route number stands with the
 //! table's counters ([`counter_elements`]), so a restarted daemon counts on where it left off.
 
-use crate::Addr6;
+use crate::{
+    Addr6,
+    branchless::{mask_le32, mask_le128},
+};
 
 pub const BLOCK_WORDS: usize = 256;
 
@@ -209,11 +212,8 @@ impl SmallTable4 {
         let mut at = 0usize;
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
-            // 1 where the interval at `at + step` begins at or before the address, without a
-            // branch: half of such branches would be mispredicted.
             let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
-            let past = ((addr as u64).wrapping_sub(start as u64) >> 63) as usize;
-            at += step & past.wrapping_sub(1);
+            at += step & mask_le32(start, addr) as usize;
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -231,9 +231,8 @@ impl SmallTable6 {
         let mut at = 0usize;
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
-            if at_or_before(self.starts[(at + step) & (SMALL_INTERVALS - 1)], addr) {
-                at += step;
-            }
+            let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
+            at += step & mask_le128(start, addr) as usize;
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -243,11 +242,6 @@ impl SmallTable6 {
     pub fn action(&self, number: u32) -> Option<Action> {
         self.actions.get(number as usize).copied().map(Action)
     }
-}
-
-#[inline(always)]
-fn at_or_before(start: Addr6, addr: Addr6) -> bool {
-    start.hi < addr.hi || (start.hi == addr.hi && start.lo <= addr.lo)
 }
 
 /// Where a big table's blocks come from: a BPF map, or a slice in user space.
@@ -334,9 +328,7 @@ pub fn tree_lookup<S: Blocks + ?Sized>(
         let mut at = 0usize;
         let mut step = TREE_KEYS / 2;
         while step > 0 {
-            if at_or_before(tree_key(keys, at + step), addr) {
-                at += step;
-            }
+            at += step & mask_le128(tree_key(keys, at + step), addr) as usize;
             step /= 2;
         }
         node = node * TREE_KEYS as u32 + at as u32;

@@ -1,25 +1,108 @@
+//! The data path: what happens to a packet that a workload sends.
+//!
+//! One program, attached as XDP or as TCX (clsact on older kernels); the steps stand in packet
+//! order, one file each: [`parse`], [`answer`] (ARP and neighbour discovery end here), [`source`],
+//! [`route`], [`deliver`], [`rewrite`]. A step that cannot go on returns a [`verdict::Refused`] with
+//! its reason, and [`refuse`] turns every reason into a counter, a drop and, where RFC 1812 and
+//! RFC 4443 ask for one, an ICMP error.
 #![no_std]
 #![no_main]
-use aya_ebpf::{bindings::xdp_action, btf_maps::{Array, ArrayOfMaps}, macros::{btf_map, xdp}, programs::XdpContext};
-use vnet_gw_common::table::{Block, SmallTable4};
 
-#[btf_map]
-static VG_SMALL4: ArrayOfMaps<Array<SmallTable4, 1, 0>, 8192> = ArrayOfMaps::new();
-#[btf_map]
-static VG_BIG4: ArrayOfMaps<Array<Block, 1, 5120>, 8192> = ArrayOfMaps::new();
+mod answer;
+mod deliver;
+mod family;
+mod maps;
+mod packet;
+mod parse;
+mod refuse;
+mod rewrite;
+mod route;
+mod source;
+mod trace;
+mod verdict;
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    helpers::bpf_get_prandom_u32,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use vnet_gw_common::{port::Port, verdict::Reason};
+
+use crate::{
+    family::{V4, V6},
+    packet::{Hook, Tc, Xdp},
+    parse::EtherType,
+    trace::trace,
+    verdict::Refused,
+};
 
 #[xdp]
 pub fn vnet_gw_xdp(ctx: XdpContext) -> u32 {
-    let addr = ctx.data() as u32;
-    if let Some(t) = VG_SMALL4.get_value(addr & 0xfff, &0) {
-        return t.lookup(addr).0;
-    }
-    if let Some(b) = VG_BIG4.get_value(5, &addr) {
-        return b.0[(addr & 0xff) as usize];
-    }
+    enter(Xdp(ctx.ctx))
+}
+
+#[classifier]
+pub fn vnet_gw_tc(ctx: TcContext) -> i32 {
+    enter(Tc(ctx.skb.skb)) as i32
+}
+
+/// For the far end of a veth pair that XDP ports redirect into: a devmap redirect into a veth is
+/// lost unless its peer has GRO on, or an XDP program.
+#[xdp]
+pub fn vnet_gw_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+#[inline(always)]
+fn enter<H: Hook>(hook: H) -> u32 {
+    let ifindex = hook.ifindex();
+    let Some(id) = maps::port_id(ifindex) else {
+        return refuse::drop_uncounted_port(hook);
+    };
+    let Some(port) = maps::port(id) else {
+        return refuse::drop_uncounted_port(hook);
+    };
+    let outcome = if port.flags & Port::TRACE != 0 && sampled(port) {
+        process::<H, true>(hook, id, port)
+    } else {
+        process::<H, false>(hook, id, port)
+    };
+    match outcome {
+        Ok(action) => action,
+        Err(refused) => refuse::refuse(hook, id, refused.reason as u32, refused.mtu),
+    }
+}
+
+#[inline(always)]
+fn sampled(port: &Port) -> bool {
+    // SAFETY: no arguments, no memory.
+    port.trace_every <= 1 || unsafe { bpf_get_prandom_u32() } % port.trace_every == 0
+}
+
+#[inline(always)]
+fn process<H: Hook, const TRACE: bool>(hook: H, id: u32, port: &Port) -> Result<u32, Refused> {
+    let outcome = match parse::ethernet(hook, port)? {
+        EtherType::Ipv4 => deliver::forward::<V4, H, TRACE>(hook, id, port),
+        EtherType::Ipv6 => deliver::forward::<V6, H, TRACE>(hook, id, port),
+        EtherType::Arp => answer::arp(hook, id, port),
+        EtherType::Other => Err(Refused::for_reason(Reason::NotIp)),
+    };
+    if TRACE {
+        match &outcome {
+            Ok(action) => trace!(hook, "verdict: action {}", *action),
+            Err(refused) => {
+                trace!(
+                    hook,
+                    "verdict: refused, reason {} mtu {}", refused.reason as u32, refused.mtu
+                )
+            }
+        }
+    }
+    outcome
+}
+
+/// The loop's bound checks are the verifier's business; nothing here panics.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

@@ -1,0 +1,75 @@
+//! Comparisons without a branch.
+//!
+//! BPF has no conditional move: whatever the compiler recognises as a comparison becomes a jump,
+//! and in a binary search over random addresses half of such jumps are mispredicted, at the cost of
+//! a whole lookup each. So the result is computed as a number, behind a barrier the compiler
+//! cannot see through.
+
+use crate::Addr6;
+
+/// `x`, in a way that the compiler cannot reason about.
+#[inline(always)]
+fn opaque(x: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut x = x;
+        // SAFETY: the empty template touches nothing but the register it is given.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack)) };
+        x
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    x
+}
+
+/// All ones for 0, 0 for 1.
+#[inline(always)]
+fn mask_unless(bit: u64) -> u64 {
+    // Opaque once more: a mask made of a sign bit would become a conditional select again.
+    opaque(bit.wrapping_sub(1))
+}
+
+/// All ones where `a <= b`, else 0.
+#[inline(always)]
+pub fn mask_le32(a: u32, b: u32) -> u64 {
+    // The difference of two 32-bit numbers has its sign in bit 63.
+    mask_unless(opaque((b as u64).wrapping_sub(a as u64)) >> 63)
+}
+
+/// 1 where `a < b`, else 0 (Hacker's Delight, 2-12).
+#[inline(always)]
+fn less(a: u64, b: u64) -> u64 {
+    opaque((!a & b) | ((!a | b) & a.wrapping_sub(b))) >> 63
+}
+
+/// All ones where `a <= b`, else 0.
+#[inline(always)]
+pub fn mask_le128(a: Addr6, b: Addr6) -> u64 {
+    let differs = b.hi ^ a.hi;
+    let hi_differs = opaque(differs | differs.wrapping_neg()) >> 63;
+    let greater = less(b.hi, a.hi) | (less(b.lo, a.lo) & (hi_differs ^ 1));
+    mask_unless(greater)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_operators_at_the_edges() {
+        let edges = [0, 1, 2, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX - 1, u64::MAX];
+        for hi_a in edges {
+            for hi_b in edges {
+                let (a32, b32) = (hi_a as u32, hi_b as u32);
+                assert_eq!(mask_le32(a32, b32) == u64::MAX, a32 <= b32, "{a32} {b32}");
+                assert!(matches!(mask_le32(a32, b32), 0 | u64::MAX));
+                for lo_a in edges {
+                    for lo_b in edges {
+                        let (a, b) = (Addr6 { hi: hi_a, lo: lo_a }, Addr6 { hi: hi_b, lo: lo_b });
+                        assert_eq!(mask_le128(a, b) == u64::MAX, a <= b, "{a:?} {b:?}");
+                        assert!(matches!(mask_le128(a, b), 0 | u64::MAX));
+                    }
+                }
+            }
+        }
+    }
+}

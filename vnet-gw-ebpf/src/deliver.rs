@@ -1,0 +1,103 @@
+//! The path of an IP packet, step by step, up to the port that takes it.
+
+use vnet_gw_common::{endpoint::Endpoint, port::Port, verdict::Reason};
+
+use crate::{
+    answer,
+    family::{Family, Ip},
+    maps::{self, VG_SETTINGS},
+    packet::Hook,
+    rewrite,
+    route::{self, NextHop},
+    source,
+    trace::trace,
+    verdict::Refused,
+};
+
+#[inline(always)]
+pub fn forward<F: Family, H: Hook, const TRACE: bool>(
+    hook: H,
+    id: u32,
+    port: &Port,
+) -> Result<u32, Refused> {
+    let ip = F::header(hook.packet(), hook.frame_len())?;
+    if TRACE {
+        trace!(
+            hook,
+            "parse: IPv{} length {} protocol {} ttl {}",
+            if F::V6 { 6 } else { 4 },
+            ip.len,
+            ip.upper.protocol,
+            ip.ttl
+        );
+    }
+    if F::V6 && answer::is_neighbour_discovery(hook.packet(), &ip.upper) {
+        return answer::neighbour(hook, id, port);
+    }
+    if !F::is_routable(ip.destination) {
+        return Err(Reason::NotRoutable.into());
+    }
+    let settings = VG_SETTINGS.get(0).ok_or(Reason::UnknownPort)?;
+    let origin = source::check::<F>(settings, id, port, ip.source)?;
+    let route = route::find::<F>(port, &ip, hook.segments())?;
+    if TRACE {
+        trace!(
+            hook,
+            "route: table {} number {} action {} kind {} scope {}",
+            port.table,
+            route.leaf.route(),
+            route.leaf.action(),
+            route.action.kind(),
+            route.action.scope()
+        );
+    }
+    let hop = route::next_hop::<F>(&route.action, ip.destination, origin)?;
+    let endpoint = find_endpoint::<F>(settings, &hop)?;
+    if TRACE {
+        trace!(
+            hook,
+            "endpoint: port {} mac {:x}",
+            endpoint.port(),
+            endpoint.mac()
+        );
+    }
+    hand_over::<F, H>(hook, &ip, endpoint)
+}
+
+#[inline(always)]
+fn find_endpoint<F: Family>(
+    settings: &vnet_gw_common::port::Settings,
+    hop: &NextHop<F::Addr>,
+) -> Result<Endpoint, Refused> {
+    match F::endpoint(settings, hop.scope, hop.address) {
+        Some(endpoint) => Ok(endpoint),
+        None => Err(hop.missing.into()),
+    }
+}
+
+/// The last checks, the rewrite and the redirect.
+#[inline(always)]
+fn hand_over<F: Family, H: Hook>(
+    hook: H,
+    ip: &Ip<F::Addr>,
+    endpoint: Endpoint,
+) -> Result<u32, Refused> {
+    let out_id = endpoint.port();
+    if out_id == 0 {
+        return Err(Reason::PortDown.into());
+    }
+    let out = maps::port(out_id).ok_or(Reason::PortDown)?;
+    if ip.ttl <= 1 {
+        return Err(Reason::TtlExpired.into());
+    }
+    if !hook.fits(out, ip.len) {
+        return Err(Refused {
+            reason: Reason::TooBig,
+            mtu: out.mtu,
+        });
+    }
+    let packet = hook.packet();
+    let at_once = rewrite::may_overtake::<H>(packet, ip);
+    rewrite::rewrite::<F>(packet, endpoint.mac(), ip.ttl)?;
+    Ok(hook.redirect(out_id, out, at_once))
+}
