@@ -55,12 +55,22 @@ pub struct TableImage<P> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ActionImage {
     /// `VnetLocal`
-    Local { vnet: ResourceId },
+    Local {
+        vnet: ResourceId,
+    },
     /// `VNetPeering`, `VNetGlobalPeering`
-    Peering { vnet: ResourceId, accepts_forwarded: bool },
+    Peering {
+        vnet: ResourceId,
+        accepts_forwarded: bool,
+    },
     /// `VirtualAppliance`, resolved by its address in the VNet and its peers (rule B9). `vnet` is
     /// where the address is; `None` where no NIC with `enableIPForwarding` has it.
-    Appliance { vnet: Option<ResourceId>, address: IpAddr, peered: bool, accepts_forwarded: bool },
+    Appliance {
+        vnet: Option<ResourceId>,
+        address: IpAddr,
+        peered: bool,
+        accepts_forwarded: bool,
+    },
     Internet,
     Gateway,
     None,

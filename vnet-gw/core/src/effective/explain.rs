@@ -1,0 +1,540 @@
+//! Why a destination takes the route it takes.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EffectiveError, SubnetRoutes,
+    appliance::{self, Appliance},
+    precedence::{
+        Candidate, Loss, Origin, Standing, connected_peerings, peering_is_global, shorten,
+    },
+    row::{EffectiveRoute, NextHopResult, NextHopType, RouteState},
+};
+use crate::model::{PeeringState, ResourceId, Route, RouteNextHop, Topology, VirtualNetwork};
+
+/// The answer to "what happens to a packet from this subnet to this destination".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The subnet's resource id.
+    pub subnet: String,
+    pub destination: IpAddr,
+    /// `None`: no active route contains the destination; the packet is dropped.
+    pub winner: Option<Winner>,
+    /// Every other route that contains the destination, or would if something else were so; the
+    /// longest prefix first.
+    pub others: Vec<Other>,
+    /// What the winner leads to.
+    pub delivery: Delivery,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Winner {
+    pub route: EffectiveRoute,
+    /// The route table of a user route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_table: Option<String>,
+    /// The peering of a peering route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peering: Option<String>,
+    /// Why it won, in words.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Other {
+    /// As listed; for [`OtherState::Withdrawn`] and [`OtherState::NotConnected`], which are not
+    /// listed, as it would be, with state `Invalid`.
+    pub route: EffectiveRoute,
+    pub state: OtherState,
+    /// Why it lost, in words.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OtherState {
+    /// Listed and active; a longer prefix won.
+    Active,
+    /// Listed as `Invalid`.
+    Invalid,
+    /// Taken away by another route or by a setting; not listed.
+    Withdrawn,
+    /// Of a peering that is not `Connected`; not listed.
+    NotConnected,
+}
+
+impl OtherState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Invalid => "Invalid",
+            Self::Withdrawn => "Withdrawn",
+            Self::NotConnected => "NotConnected",
+        }
+    }
+}
+
+impl fmt::Display for OtherState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What happens after the route is chosen. Ids are resource ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Delivery {
+    /// The NIC that has the destination takes it.
+    Endpoint {
+        network_interface: String,
+        virtual_network: String,
+    },
+    /// No NIC of the VNet has the destination: dropped, `endpoint_unreachable`.
+    NobodyHasIt {
+        virtual_network: String,
+    },
+    /// The appliance's NIC takes it.
+    Appliance {
+        network_interface: String,
+        virtual_network: String,
+        address: IpAddr,
+    },
+    /// Dropped, `appliance_unreachable`.
+    ApplianceUnreachable {
+        address: IpAddr,
+        reason: String,
+    },
+    Internet,
+    /// A gateway of the VNet takes it; without one it is dropped, `next_hop_gateway`.
+    VirtualNetworkGateway,
+    /// Dropped, `next_hop_none`.
+    Dropped,
+    /// Dropped, `no_route`.
+    NoRoute,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint {
+                network_interface,
+                virtual_network,
+            } => write!(
+                f,
+                "delivered to network interface {} in {}",
+                name(network_interface),
+                name(virtual_network)
+            ),
+            Self::NobodyHasIt { virtual_network } => write!(
+                f,
+                "dropped: no network interface of {} has this address",
+                name(virtual_network)
+            ),
+            Self::Appliance {
+                network_interface,
+                virtual_network,
+                address,
+            } => write!(
+                f,
+                "handed to the appliance {address}, network interface {} in {}",
+                name(network_interface),
+                name(virtual_network)
+            ),
+            Self::ApplianceUnreachable { address, reason } => {
+                write!(
+                    f,
+                    "dropped: the appliance {address} is unreachable: {reason}"
+                )
+            }
+            Self::Internet => f.write_str("leaves through the internet port of this host"),
+            Self::VirtualNetworkGateway => {
+                f.write_str("goes to the virtual network gateway; dropped while the VNet has none")
+            }
+            Self::Dropped => f.write_str("dropped: the next hop type is None"),
+            Self::NoRoute => f.write_str("dropped: no active route contains it"),
+        }
+    }
+}
+
+fn name(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}
+
+/// Explains the way of a packet from `subnet` to `destination`. The winner is the active row of
+/// [`super::effective_routes`] with the longest prefix that contains the destination.
+pub fn explain(
+    topology: &Topology,
+    subnet: &ResourceId,
+    destination: IpAddr,
+) -> Result<Explanation, EffectiveError> {
+    let routes = SubnetRoutes::new(topology, subnet)?;
+    Ok(Question {
+        topology,
+        routes: &routes,
+        destination,
+    }
+    .answer(subnet))
+}
+
+/// The next hop of a packet from the NIC `nic` to `destination`, as Network Watcher answers it.
+/// The NIC's tables are those of its primary ipConfiguration's subnet.
+pub fn next_hop(
+    topology: &Topology,
+    nic: &ResourceId,
+    destination: IpAddr,
+) -> Result<NextHopResult, EffectiveError> {
+    let subnet = super::subnet_of_nic(topology, nic)?;
+    let explanation = explain(topology, subnet, destination)?;
+    Ok(match explanation.winner {
+        Some(winner) => NextHopResult {
+            next_hop_type: winner.route.next_hop_type,
+            next_hop_ip_address: winner.route.next_hop_ip_address.first().copied(),
+            route_table_id: winner
+                .route_table
+                .unwrap_or_else(|| NextHopResult::SYSTEM_ROUTE.to_owned()),
+        },
+        None => NextHopResult {
+            next_hop_type: NextHopType::None,
+            next_hop_ip_address: None,
+            route_table_id: NextHopResult::SYSTEM_ROUTE.to_owned(),
+        },
+    })
+}
+
+struct Question<'q, 'a> {
+    topology: &'a Topology,
+    routes: &'q SubnetRoutes<'a>,
+    destination: IpAddr,
+}
+
+/// A route of either kind.
+#[derive(Clone, Copy)]
+enum Any<'q, 'a> {
+    System(&'q Candidate<'a>),
+    User(&'a Route),
+}
+
+impl Any<'_, '_> {
+    fn prefix(self) -> IpNet {
+        match self {
+            Self::System(candidate) => candidate.prefix,
+            Self::User(route) => route.address_prefix,
+        }
+    }
+}
+
+impl fmt::Display for Any<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(route) => {
+                write!(f, "user route {} ({})", route.name, route.address_prefix)
+            }
+            Self::System(Candidate { prefix, origin }) => match origin {
+                Origin::VirtualNetwork => write!(f, "route to the VNet's own {prefix}"),
+                Origin::Peering { peering, .. } => {
+                    write!(f, "route of peering {} ({prefix})", peering.id.name())
+                }
+                Origin::Gateway { .. } => write!(f, "gateway route {prefix}"),
+                Origin::Internet => write!(f, "default route {prefix} to the Internet"),
+                Origin::Reserved => write!(f, "reserved route {prefix}"),
+            },
+        }
+    }
+}
+
+impl<'q, 'a> Question<'q, 'a> {
+    fn answer(&self, subnet: &ResourceId) -> Explanation {
+        let routes = self.routes;
+        let mut active: Vec<Any<'q, 'a>> = self.user_matches().map(Any::User).collect();
+        let mut others = Vec::new();
+        for (candidate, standing) in routes.candidates.iter().zip(&routes.standings) {
+            if !candidate.prefix.contains(&self.destination) {
+                continue;
+            }
+            let any = Any::System(candidate);
+            let (state, loss) = match *standing {
+                Standing::Active => {
+                    active.push(any);
+                    continue;
+                }
+                Standing::Invalid(loss) => (OtherState::Invalid, loss),
+                Standing::Withdrawn(loss) => (OtherState::Withdrawn, loss),
+            };
+            others.push((
+                candidate.prefix,
+                Other {
+                    route: self.row(any, RouteState::Invalid),
+                    state,
+                    reason: self.why_lost(candidate, loss),
+                },
+            ));
+        }
+        others.extend(self.not_connected());
+
+        // Active prefixes are distinct, so there is one longest.
+        active.sort_by_key(|any| any.prefix().prefix_len());
+        let winner = active.pop();
+        if let Some(winner) = winner {
+            for &any in &active {
+                let reason = format!(
+                    "a shorter prefix: /{} against /{} of {}",
+                    any.prefix().prefix_len(),
+                    winner.prefix().prefix_len(),
+                    The(winner),
+                );
+                let row = self.row(any, RouteState::Active);
+                others.push((
+                    any.prefix(),
+                    Other {
+                        route: row,
+                        state: OtherState::Active,
+                        reason,
+                    },
+                ));
+            }
+        }
+        others.sort_by_key(|(prefix, other)| (std::cmp::Reverse(prefix.prefix_len()), other.state));
+        Explanation {
+            subnet: subnet.as_str().to_owned(),
+            destination: self.destination,
+            winner: winner.map(|winner| Winner {
+                route: self.row(winner, RouteState::Active),
+                route_table: match winner {
+                    Any::User(_) => routes.user.table.map(|table| table.id.as_str().to_owned()),
+                    Any::System(_) => None,
+                },
+                peering: match winner {
+                    Any::System(Candidate {
+                        origin: Origin::Peering { peering, .. },
+                        ..
+                    }) => Some(peering.id.as_str().to_owned()),
+                    _ => None,
+                },
+                reason: self.why_won(winner, active.len()),
+            }),
+            others: others.into_iter().map(|(_, other)| other).collect(),
+            delivery: winner.map_or(Delivery::NoRoute, |winner| self.delivery(winner)),
+        }
+    }
+
+    /// The user routes that contain the destination. One look-up a length: tables may have a
+    /// million routes.
+    fn user_matches(&self) -> impl Iterator<Item = &'a Route> {
+        let (user, host) = (self.routes.user, IpNet::from(self.destination));
+        (0..=host.prefix_len()).filter_map(move |len| user.get(shorten(host, len)?))
+    }
+
+    fn row(&self, any: Any<'_, '_>, state: RouteState) -> EffectiveRoute {
+        match any {
+            Any::System(candidate) => self.routes.system_row(candidate, state),
+            Any::User(route) => self.routes.user_row(route),
+        }
+    }
+
+    fn why_won(&self, winner: Any<'_, '_>, shorter: usize) -> String {
+        let mut reason = match shorter {
+            0 => format!("the only active route that contains {}", self.destination),
+            _ => format!(
+                "the longest of {} active prefixes that contain {}",
+                shorter + 1,
+                self.destination
+            ),
+        };
+        let overrides = |candidate: &Candidate<'_>, loss| match (loss, winner) {
+            (Loss::User, Any::User(route)) => route.address_prefix == candidate.prefix,
+            (Loss::SamePrefix(at) | Loss::Preferred(at), Any::System(winner)) => {
+                self.routes.candidates.get(at) == Some(winner)
+            }
+            _ => false,
+        };
+        let beaten = self
+            .routes
+            .candidates
+            .iter()
+            .zip(&self.routes.standings)
+            .find(|(candidate, standing)| match standing {
+                Standing::Invalid(loss) => {
+                    candidate.prefix.contains(&self.destination) && overrides(candidate, *loss)
+                }
+                _ => false,
+            });
+        if let Some((candidate, _)) = beaten {
+            reason.push_str(&format!("; it overrides {}", The(Any::System(candidate))));
+        }
+        reason
+    }
+
+    fn why_lost(&self, candidate: &Candidate<'_>, loss: Loss) -> String {
+        let by = |at: usize| match self.routes.candidates.get(at) {
+            Some(winner) => The(Any::System(winner)).to_string(),
+            None => "another route".to_owned(),
+        };
+        match loss {
+            Loss::User => match self.routes.user.get(candidate.prefix) {
+                Some(route) => {
+                    format!(
+                        "{} has the same prefix, and user routes go first",
+                        The(Any::User(route))
+                    )
+                }
+                None => "a user route has the same prefix".to_owned(),
+            },
+            Loss::SamePrefix(at) => format!("{} has the same prefix and goes first", by(at)),
+            Loss::Preferred(at) => format!(
+                "{} goes before every gateway route inside it, however long its prefix",
+                by(at)
+            ),
+            Loss::Covered(at) => {
+                format!("withdrawn: {} covers this reserved prefix", by(at))
+            }
+            Loss::UserDefault => {
+                "withdrawn: a user route for 0.0.0.0/0 takes the reserved routes away".to_owned()
+            }
+            Loss::PropagationDisabled => format!(
+                "withdrawn: route table {} has disableBgpRoutePropagation",
+                self.routes.user.table.map_or("", |table| table.id.name())
+            ),
+        }
+    }
+
+    /// Routes that peerings would yield if they were `Connected`.
+    fn not_connected(&self) -> impl Iterator<Item = (IpNet, Other)> {
+        let vnet = self.routes.vnet;
+        vnet.peerings.values().flat_map(move |peering| {
+            let remote = self
+                .topology
+                .virtual_networks
+                .get(&peering.remote_virtual_network);
+            let reason = match peering.peering_state {
+                PeeringState::Connected if remote.is_some() => None,
+                PeeringState::Initiated => Some(format!(
+                    "peering {} is Initiated: {} has no peering back to {}",
+                    peering.id.name(),
+                    peering.remote_virtual_network.name(),
+                    vnet.id.name(),
+                )),
+                PeeringState::Connected | PeeringState::Disconnected => Some(format!(
+                    "peering {} is Disconnected: its other side in {} is gone",
+                    peering.id.name(),
+                    peering.remote_virtual_network.name(),
+                )),
+            };
+            let global = remote.is_some_and(|remote| peering_is_global(vnet, remote));
+            let spaces = peering.remote_address_space.iter().map(IpNet::trunc);
+            reason.into_iter().flat_map(move |reason| {
+                spaces
+                    .clone()
+                    .filter(|space| space.contains(&self.destination))
+                    .map(move |prefix| {
+                        let origin = Origin::Peering { peering, global };
+                        let candidate = Candidate { prefix, origin };
+                        let route = self.routes.system_row(&candidate, RouteState::Invalid);
+                        let state = OtherState::NotConnected;
+                        (
+                            prefix,
+                            Other {
+                                route,
+                                state,
+                                reason: reason.clone(),
+                            },
+                        )
+                    })
+            })
+        })
+    }
+
+    fn delivery(&self, winner: Any<'_, '_>) -> Delivery {
+        let vnet = self.routes.vnet;
+        match winner {
+            Any::System(candidate) => match candidate.origin {
+                Origin::VirtualNetwork => self.endpoint(&vnet.id),
+                Origin::Peering { peering, .. } => self.endpoint(&peering.remote_virtual_network),
+                Origin::Gateway { .. } => Delivery::VirtualNetworkGateway,
+                Origin::Internet => Delivery::Internet,
+                Origin::Reserved => Delivery::Dropped,
+            },
+            Any::User(route) => match route.next_hop {
+                RouteNextHop::VirtualNetworkGateway => Delivery::VirtualNetworkGateway,
+                RouteNextHop::VnetLocal => {
+                    self.endpoint(vnet_local_scope(self.topology, vnet, route.address_prefix))
+                }
+                RouteNextHop::Internet => Delivery::Internet,
+                RouteNextHop::VirtualAppliance(address) => {
+                    self.appliance(address, route.address_prefix)
+                }
+                RouteNextHop::None => Delivery::Dropped,
+            },
+        }
+    }
+
+    fn endpoint(&self, vnet: &ResourceId) -> Delivery {
+        let virtual_network = vnet.as_str().to_owned();
+        match appliance::nic_with(self.topology, vnet, self.destination) {
+            Some(nic) => Delivery::Endpoint {
+                network_interface: nic.id.as_str().to_owned(),
+                virtual_network,
+            },
+            None => Delivery::NobodyHasIt { virtual_network },
+        }
+    }
+
+    fn appliance(&self, address: IpAddr, prefix: IpNet) -> Delivery {
+        let vnet = self.routes.vnet;
+        let reason = match appliance::resolve_in(self.topology, vnet, address, prefix) {
+            Appliance::Found { nic, vnet, .. } => {
+                return Delivery::Appliance {
+                    network_interface: nic.id.as_str().to_owned(),
+                    virtual_network: vnet.as_str().to_owned(),
+                    address,
+                };
+            }
+            Appliance::NoForwarding { nic } => {
+                format!(
+                    "network interface {} has it, without enableIPForwarding",
+                    nic.id.name()
+                )
+            }
+            Appliance::Nobody => format!(
+                "no network interface of {} or of a VNet with a Connected peering has it",
+                vnet.id.name()
+            ),
+            Appliance::WrongFamily => format!("{prefix} is of the other address family"),
+        };
+        Delivery::ApplianceUnreachable { address, reason }
+    }
+}
+
+/// Where a user route of type `VnetLocal` delivers: in the peer in whose address space its prefix
+/// lies, else in the VNet itself. In Azure, too, "virtual network" is the VNet with its peers: such
+/// a route is how a longer prefix of a peer is taken back from an appliance.
+fn vnet_local_scope<'a>(
+    topology: &'a Topology,
+    vnet: &'a VirtualNetwork,
+    prefix: IpNet,
+) -> &'a ResourceId {
+    connected_peerings(topology, vnet)
+        .find(|(peering, _)| {
+            peering
+                .remote_address_space
+                .iter()
+                .any(|space| space.contains(&prefix))
+        })
+        .map_or(&vnet.id, |(peering, _)| &peering.remote_virtual_network)
+}
+
+struct The<'q, 'a>(Any<'q, 'a>);
+
+impl fmt::Display for The<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.0)
+    }
+}
