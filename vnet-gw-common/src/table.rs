@@ -3,8 +3,8 @@
 //! | form | holds | lookup |
 //! |---|---|---|
 //! | small ([`SmallTable4`], [`SmallTable6`]) | up to 128 intervals | binary search, seven steps, no branches; one array element, half a page |
-//! | directory (IPv4, [`Block`]s) | up to a million routes | 16-8-8 multibit trie: one to three loads |
-//! | tree (IPv6, [`Block`]s) | up to a million routes | static B-tree of interval starts, 64 keys a node |
+//! | directory (IPv4, [`Block`]s) | up to a million routes | 16-8-4-4 multibit trie: one load, two below a /16, three below a /24, four below a /28 |
+//! | tree (IPv6, [`Block`]s) | up to a million routes | static B-tree of interval ends, 64 children a node |
 //!
 //! Each form yields a [`Leaf`]: which route won and which of the table's actions it has. Routes
 //! and actions are numbered per table; number 0 of each means "no route". A table describes
@@ -18,7 +18,8 @@ use crate::{
 
 pub const BLOCK_WORDS: usize = 256;
 
-/// 1 KiB: 256 trie slots, 32 actions, 64 IPv6 keys or 256 leaves, by where it stands in its table.
+/// 1 KiB: 256 trie slots (or 16 chunks of 16), 32 actions, 64 IPv6 keys or 256 leaves, by where it
+/// stands in its table.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block(pub [u32; BLOCK_WORDS]);
@@ -33,7 +34,7 @@ const _: () = assert!(size_of::<Block>() == 1024);
 pub const TABLE_NONE: u32 = 0;
 
 /// The outcome of a lookup: bits 0 to 19 the route, bits 20 to 30 the action. Bit 31 marks a trie
-/// slot that is no leaf but the index of a child block.
+/// slot that is no leaf but leads to a child: a block of 256 slots or a chunk of 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Leaf(pub u32);
 
@@ -157,11 +158,11 @@ impl Header {
     pub const FAMILY: usize = 1;
     /// Elements a CPU has in the table's counter map; more than any route number in use.
     pub const STRIDE: usize = 2;
-    /// Actions in use, number 0 included.
+    /// More than any action number in use (number 0 included).
     pub const ACTIONS: usize = 3;
     /// Intervals in use (small and tree).
     pub const INTERVALS: usize = 4;
-    /// Highest route number in use plus one (number 0 included).
+    /// More than any route number in use (number 0 included).
     pub const ROUTES: usize = 5;
     /// Big forms: first block of the actions, 32 a block.
     pub const ACTIONS_AT: usize = 6;
@@ -266,7 +267,7 @@ pub const ACTIONS_PER_BLOCK: u32 = (BLOCK_WORDS / ACTION_WORDS) as u32;
 /// Action `number` of a big table.
 #[inline(always)]
 pub fn big_action<S: Blocks + ?Sized>(source: &S, actions_at: u32, number: u32) -> Option<Action> {
-    let block = source.block(actions_at + number / ACTIONS_PER_BLOCK)?;
+    let block = source.block(actions_at.wrapping_add(number / ACTIONS_PER_BLOCK))?;
     let at = (number % ACTIONS_PER_BLOCK) as usize * ACTION_WORDS;
     let mut words = [0; ACTION_WORDS];
     let mut i = 0;
@@ -277,10 +278,17 @@ pub fn big_action<S: Blocks + ?Sized>(source: &S, actions_at: u32, number: u32) 
     Some(Action(words))
 }
 
-/// Directory form: 65,536 root slots in 256 blocks, then one block for every 8 bits more.
+/// Slots of a chunk: a node for 4 bits, and a cache line.
+pub const CHUNK_WORDS: usize = 16;
+pub const CHUNKS_PER_BLOCK: u32 = (BLOCK_WORDS / CHUNK_WORDS) as u32;
+
+/// Directory form: 65,536 root slots in 256 blocks. A child of the root is a block, by number, with
+/// a slot for each 8 bits more; children below are chunks, by number (block × 16 + place in it),
+/// with a slot for each 4 bits more. (Routes longer than /24 are few and scattered: a block for each
+/// would be half of a large table's memory.)
 #[inline(always)]
 pub fn directory_lookup<S: Blocks + ?Sized>(source: &S, root_at: u32, addr: u32) -> Option<Leaf> {
-    let root = source.block(root_at + (addr >> 24))?;
+    let root = source.block(root_at.wrapping_add(addr >> 24))?;
     let slot = root.0[(addr >> 16 & 0xff) as usize];
     if slot & Leaf::CHILD == 0 {
         return Some(Leaf(slot));
@@ -289,9 +297,19 @@ pub fn directory_lookup<S: Blocks + ?Sized>(source: &S, root_at: u32, addr: u32)
     if slot & Leaf::CHILD == 0 {
         return Some(Leaf(slot));
     }
-    Some(Leaf(
-        source.block(slot & !Leaf::CHILD)?.0[(addr & 0xff) as usize],
-    ))
+    let slot = chunk_slot(source, slot, addr >> 4)?;
+    if slot & Leaf::CHILD == 0 {
+        return Some(Leaf(slot));
+    }
+    Some(Leaf(chunk_slot(source, slot, addr)?))
+}
+
+/// Slot `at` (its lowest 4 bits) of the chunk that `child` leads to.
+#[inline(always)]
+fn chunk_slot<S: Blocks + ?Sized>(source: &S, child: u32, at: u32) -> Option<u32> {
+    let chunk = child & !Leaf::CHILD;
+    let block = source.block(chunk / CHUNKS_PER_BLOCK)?;
+    Some(block.0[((chunk & 0xf) << 4 | at & 0xf) as usize])
 }
 
 pub const TREE_KEYS: usize = 64;
@@ -307,9 +325,10 @@ pub fn tree_key(node: &Block, at: usize) -> Addr6 {
     }
 }
 
-/// Tree form. Node `n` of a level has its children at `64 n` to `64 n + 63` of the next; a node's
-/// key `i` is the lowest address of child `i`, and key 0 is never looked at. Keys past the last are
-/// the highest address, whose leaf (or child) repeats the last one. `levels_at` and `depth` are the header's.
+/// Tree form. Node `n` of a level has its children at `64 n` to `64 n + 63` of the next, as far as
+/// there are any. A node's key `i` is the highest address of child `i`; keys past the last child are
+/// the highest address of all, so no search leads there, and key 63 is never looked at. `levels_at`
+/// and `depth` are the header's.
 #[inline(always)]
 pub fn tree_lookup<S: Blocks + ?Sized>(
     source: &S,
@@ -324,17 +343,18 @@ pub fn tree_lookup<S: Blocks + ?Sized>(
         if level as u32 == depth {
             break;
         }
-        let keys = source.block(levels_at[level] + node)?;
+        let keys = source.block(levels_at[level].wrapping_add(node))?;
         let mut at = 0usize;
         let mut step = TREE_KEYS / 2;
         while step > 0 {
-            at += step & mask_le128(tree_key(keys, at + step), addr) as usize;
+            // A step on where the address is past that child.
+            at += step & !mask_le128(addr, tree_key(keys, at + step - 1)) as usize;
             step /= 2;
         }
-        node = node * TREE_KEYS as u32 + at as u32;
+        node = node.wrapping_mul(TREE_KEYS as u32).wrapping_add(at as u32);
         level += 1;
     }
-    let values = source.block(values_at + node / BLOCK_WORDS as u32)?;
+    let values = source.block(values_at.wrapping_add(node / BLOCK_WORDS as u32))?;
     Some(Leaf(values.0[node as usize % BLOCK_WORDS]))
 }
 
