@@ -1,0 +1,13 @@
+//! Traffic of known content, counted where it arrives.
+
+pub mod arrival;
+pub mod flow;
+pub mod frame;
+pub mod packet_socket;
+pub mod ping;
+pub mod tcp;
+
+pub use arrival::Arrival;
+pub use flow::{Flow, FlowReport};
+pub use packet_socket::PacketSocket;
+pub use ping::{Outcome, Ping};

@@ -1,0 +1,125 @@
+//! One TCP transfer, its content checked where it arrives.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::Netns;
+
+/// How long a peer may stay silent within a transfer.
+const STALL: Duration = Duration::from_secs(10);
+
+/// A finished transfer.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    pub bytes: u64,
+    pub elapsed: Duration,
+}
+
+impl Transfer {
+    pub fn gbit_per_s(&self) -> f64 {
+        self.bytes as f64 * 8.0 / self.elapsed.as_secs_f64() / 1e9
+    }
+}
+
+/// A connection from `from` to `address` in `to`; `None` where it was not established in
+/// `patience`. Both sockets are blocking and give up after ten seconds of silence.
+pub fn connect(
+    from: &Netns,
+    to: &Netns,
+    address: IpAddr,
+    patience: Duration,
+) -> Result<Option<(TcpStream, TcpStream)>> {
+    let listener = to
+        .enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?
+        .with_context(|| format!("listening on {address} in {}", to.name()))?;
+    let target = listener
+        .local_addr()
+        .context("reading the listener's port")?;
+    let client = match from.enter(|| TcpStream::connect_timeout(&target, patience))? {
+        Ok(client) => client,
+        Err(error) => {
+            use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+            return match error.kind() {
+                TimedOut | HostUnreachable | NetworkUnreachable => Ok(None),
+                _ => Err(error)
+                    .with_context(|| format!("connecting from {} to {target}", from.name())),
+            };
+        }
+    };
+    let (server, _) = listener.accept().context("accepting the connection")?;
+    for socket in [&client, &server] {
+        socket
+            .set_read_timeout(Some(STALL))
+            .context("setting a timeout")?;
+        socket
+            .set_write_timeout(Some(STALL))
+            .context("setting a timeout")?;
+    }
+    Ok(Some((client, server)))
+}
+
+/// Sends `bytes` bytes from `from` to `address` in `to`; `None` where no connection came about.
+pub fn transfer(from: &Netns, to: &Netns, address: IpAddr, bytes: u64) -> Result<Option<Transfer>> {
+    let Some((mut client, mut server)) = connect(from, to, address, Duration::from_secs(1))? else {
+        return Ok(None);
+    };
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || -> Result<()> {
+            let mut left = bytes;
+            let mut position = 0u64;
+            let mut chunk = vec![0; 1 << 16];
+            while left > 0 {
+                let length = left.min(chunk.len() as u64) as usize;
+                fill(&mut chunk[..length], position);
+                client.write_all(&chunk[..length]).context("sending")?;
+                position += length as u64;
+                left -= length as u64;
+            }
+            Ok(())
+        });
+        let received = check(&mut server);
+        sender
+            .join()
+            .map_err(|_| anyhow!("the sender panicked"))??;
+        let received = received?;
+        ensure!(received == bytes, "{received} of {bytes} bytes arrived");
+        Ok(Some(Transfer {
+            bytes,
+            elapsed: started.elapsed(),
+        }))
+    })
+}
+
+/// Every eight bytes hold their own position: a lost, doubled or moved byte shows.
+fn fill(chunk: &mut [u8], position: u64) {
+    for (i, word) in chunk.chunks_mut(8).enumerate() {
+        let value = (position + i as u64 * 8).to_be_bytes();
+        word.copy_from_slice(&value[..word.len()]);
+    }
+}
+
+fn check(server: &mut TcpStream) -> Result<u64> {
+    let mut position = 0u64;
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let length = server.read(&mut chunk).context("receiving")?;
+        if length == 0 {
+            return Ok(position);
+        }
+        for byte in &chunk[..length] {
+            let expected = (position & !7).to_be_bytes()[(position % 8) as usize];
+            ensure!(
+                *byte == expected,
+                "byte {position} of the transfer arrived changed"
+            );
+            position += 1;
+        }
+    }
+}

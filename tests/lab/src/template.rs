@@ -1,0 +1,204 @@
+//! Deployment templates made by the line, for tests that change them while the daemon runs.
+
+use serde_json::{Value, json};
+
+/// What one side of a peering allows; both default to what the portal ticks.
+#[derive(Clone, Copy, Debug)]
+pub struct Allow {
+    pub virtual_network_access: bool,
+    pub forwarded_traffic: bool,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self {
+            virtual_network_access: true,
+            forwarded_traffic: false,
+        }
+    }
+}
+
+/// A networkInterface: where it is plugged in, and what it may send.
+#[derive(Clone, Debug)]
+pub struct Nic<'a> {
+    pub name: &'a str,
+    /// `VNET/SUBNET`
+    pub subnet: &'a str,
+    pub addresses: &'a [&'a str],
+    /// Tag `vnet-gw:device`.
+    pub device: &'a str,
+    /// `enableIPForwarding`
+    pub forwarding: bool,
+}
+
+/// An ARM deployment template.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Template {
+    resources: Vec<Value>,
+}
+
+impl Template {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn vnet(&mut self, name: &str, location: &str, prefixes: &[&str]) -> &mut Self {
+        self.resources.push(json!({
+            "type": "Microsoft.Network/virtualNetworks",
+            "apiVersion": "2024-05-01",
+            "name": name,
+            "location": location,
+            "properties": {
+                "addressSpace": {"addressPrefixes": prefixes},
+                "subnets": [],
+                "virtualNetworkPeerings": [],
+            },
+        }));
+        self
+    }
+
+    /// A subnet of the VNet `vnet`, which is there already.
+    pub fn subnet(
+        &mut self,
+        vnet: &str,
+        name: &str,
+        prefixes: &[&str],
+        route_table: Option<&str>,
+    ) -> &mut Self {
+        let mut properties = json!({"addressPrefixes": prefixes});
+        if let Some(table) = route_table {
+            properties["routeTable"] = json!({"id": id("routeTables", &[table])});
+        }
+        let subnet = json!({"name": name, "properties": properties});
+        self.list(vnet, "subnets").push(subnet);
+        self
+    }
+
+    /// Both sides of a peering.
+    pub fn peer(&mut self, a: &str, b: &str) -> &mut Self {
+        self.peering(a, b, Allow::default())
+            .peering(b, a, Allow::default())
+    }
+
+    /// One side of a peering, named `FROMToTO`.
+    pub fn peering(&mut self, from: &str, to: &str, allow: Allow) -> &mut Self {
+        let peering = json!({
+            "name": format!("{from}To{to}"),
+            "properties": {
+                "remoteVirtualNetwork": {"id": id("virtualNetworks", &[to])},
+                "allowVirtualNetworkAccess": allow.virtual_network_access,
+                "allowForwardedTraffic": allow.forwarded_traffic,
+                "allowGatewayTransit": false,
+                "useRemoteGateways": false,
+            },
+        });
+        self.list(from, "virtualNetworkPeerings").push(peering);
+        self
+    }
+
+    /// Takes one side of a peering away.
+    pub fn remove_peering(&mut self, from: &str, to: &str) -> &mut Self {
+        let name = format!("{from}To{to}");
+        self.list(from, "virtualNetworkPeerings")
+            .retain(|peering| peering["name"] != name);
+        self
+    }
+
+    pub fn nic(&mut self, nic: &Nic) -> &mut Self {
+        let (vnet, subnet) = nic.subnet.split_once('/').unwrap_or((nic.subnet, ""));
+        let configurations: Vec<Value> = nic
+            .addresses
+            .iter()
+            .enumerate()
+            .map(|(i, address)| {
+                json!({
+                    "name": format!("ipconfig{}", i + 1),
+                    "properties": {
+                        "primary": i == 0,
+                        "privateIPAllocationMethod": "Static",
+                        "privateIPAddress": address,
+                        "privateIPAddressVersion":
+                            if address.contains(':') { "IPv6" } else { "IPv4" },
+                        "subnet": {"id": id("virtualNetworks/subnets", &[vnet, subnet])},
+                    },
+                })
+            })
+            .collect();
+        self.resources.push(json!({
+            "type": "Microsoft.Network/networkInterfaces",
+            "apiVersion": "2024-05-01",
+            "name": nic.name,
+            "location": "eastus",
+            "tags": {"vnet-gw:device": nic.device},
+            "properties": {
+                "macAddress": mac_for(nic.device),
+                "enableIPForwarding": nic.forwarding,
+                "ipConfigurations": configurations,
+            },
+        }));
+        self
+    }
+
+    /// A route table of (prefix, next hop type, next hop address).
+    pub fn route_table(&mut self, name: &str, routes: &[(&str, &str, Option<&str>)]) -> &mut Self {
+        let routes: Vec<Value> = routes
+            .iter()
+            .enumerate()
+            .map(|(i, (prefix, hop, address))| {
+                let mut properties = json!({"addressPrefix": prefix, "nextHopType": hop});
+                if let Some(address) = address {
+                    properties["nextHopIpAddress"] = json!(address);
+                }
+                json!({"name": format!("route{}", i + 1), "properties": properties})
+            })
+            .collect();
+        self.resources.push(json!({
+            "type": "Microsoft.Network/routeTables",
+            "apiVersion": "2024-05-01",
+            "name": name,
+            "location": "eastus",
+            "properties": {"disableBgpRoutePropagation": false, "routes": routes},
+        }));
+        self
+    }
+
+    /// Takes the top-level resource `name` away.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.resources.retain(|resource| resource["name"] != name);
+        self
+    }
+
+    pub fn value(&self) -> Value {
+        json!({
+            "$schema":
+                "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+            "contentVersion": "1.0.0.0",
+            "resources": self.resources,
+        })
+    }
+
+    fn list(&mut self, vnet: &str, key: &str) -> &mut Vec<Value> {
+        self.resources
+            .iter_mut()
+            .find(|resource| resource["name"] == vnet)
+            .and_then(|resource| resource["properties"][key].as_array_mut())
+            .unwrap_or_else(|| panic!("the template has no VNet {vnet} yet"))
+    }
+}
+
+/// The expression for a resource's id.
+fn id(kind: &str, names: &[&str]) -> String {
+    format!(
+        "[resourceId('Microsoft.Network/{kind}', '{}')]",
+        names.join("', '")
+    )
+}
+
+/// A MAC address that differs where the devices' names do (FNV-1a), as Azure writes them.
+fn mac_for(device: &str) -> String {
+    let hash = device.bytes().fold(0x811c_9dc5_u32, |h, b| {
+        (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
+    });
+    let [_, a, b, c] = hash.to_be_bytes();
+    format!("00-0D-3A-{a:02X}-{b:02X}-{c:02X}")
+}
