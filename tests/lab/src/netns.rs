@@ -6,6 +6,7 @@ use std::{
     process::Command,
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -103,6 +104,39 @@ impl Netns {
         run(self.command("ethtool").args(args.split_whitespace()))
             .map(drop)
             .with_context(|| format!("in namespace {}", self.name))
+    }
+
+    /// Waits until IPv6 works on `device`, whose both ends are up: the kernel finishes that in the
+    /// background, up to a second later.
+    pub fn settle(&self, device: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            // `/proc/net` would be the main thread's.
+            let addresses =
+                self.enter(|| fs::read_to_string("/proc/thread-self/net/if_inet6"))??;
+            let mut mine = addresses
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>())
+                .filter(|words| words.last() == Some(&device));
+            // Address, index, prefix length, scope, flags, name; tentative is 0x40.
+            let ready = |words: &Vec<&str>| {
+                words.get(3) == Some(&"20")
+                    && words
+                        .get(4)
+                        .and_then(|flags| u8::from_str_radix(flags, 16).ok())
+                        .is_some_and(|flags| flags & 0x40 == 0)
+            };
+            if mine.any(|words| ready(&words)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{device} in {} has no IPv6 link-local address after 10 s",
+                    self.name
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Sets `key`, with dots between its parts, to `value`. Not for keys with a dot in a part.

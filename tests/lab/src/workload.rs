@@ -58,6 +58,10 @@ impl Workload {
         }
     }
 
+    fn settle(&self) -> Result<()> {
+        if self.ipv6().is_some() { self.netns.settle(DEVICE) } else { Ok(()) }
+    }
+
     pub fn packet_socket(&self) -> Result<PacketSocket> {
         PacketSocket::open(&self.netns, DEVICE)
     }
@@ -78,7 +82,7 @@ pub fn plug(
     let resources = template["resources"]
         .as_array()
         .context("the template has no resources")?;
-    resources
+    let workloads: Vec<Workload> = resources
         .iter()
         .filter(|resource| is_type(resource, "networkInterfaces"))
         .filter(|nic| nic["tags"]["vnet-gw:device"].is_string())
@@ -86,7 +90,12 @@ pub fn plug(
             plug_one(lab, host, resources, nic, offloads)
                 .with_context(|| format!("networkInterface {}", nic["name"]))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    // Together, not one by one: the kernel settles all of them at once.
+    for workload in &workloads {
+        workload.settle()?;
+    }
+    Ok(workloads)
 }
 
 /// Plugs in one networkInterface of `template`, by its name.
@@ -104,7 +113,9 @@ pub fn plug_nic(
         .iter()
         .find(|resource| is_type(resource, "networkInterfaces") && resource["name"] == name)
         .with_context(|| format!("the template has no networkInterface {name}"))?;
-    plug_one(lab, host, resources, nic, offloads)
+    let workload = plug_one(lab, host, resources, nic, offloads)?;
+    workload.settle()?;
+    Ok(workload)
 }
 
 fn is_type(resource: &Value, kind: &str) -> bool {

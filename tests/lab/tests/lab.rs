@@ -45,6 +45,9 @@ fn routed(lab: &Lab) -> (Netns, Netns, Netns) {
         netns.ip(&format!("route add default via {v4}")).unwrap();
         netns.ip(&format!("-6 route add default via {v6}")).unwrap();
     }
+    for (netns, device) in [(&a, "eth0"), (&r, "r0"), (&r, "r1"), (&b, "eth0")] {
+        netns.settle(device).unwrap();
+    }
     (a, r, b)
 }
 
