@@ -92,7 +92,7 @@ pub enum CompileError {
         second: ResourceId,
     },
     #[error(
-        "{count} {what} on this host, {limit} fit; spread the networkInterfaces over more hosts"
+        "{count} {what}, but one instance holds {limit}; spread the networkInterfaces over more hosts"
     )]
     TooMany {
         what: &'static str,

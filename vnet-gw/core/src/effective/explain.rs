@@ -3,171 +3,17 @@
 use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use super::{
     EffectiveError, SubnetRoutes,
     appliance::{self, Appliance},
+    explanation::{Delivery, Explanation, Other, OtherState, Taker, Winner},
     precedence::{
         Candidate, Loss, Origin, Standing, connected_peerings, peering_is_global, shorten,
     },
     row::{EffectiveRoute, NextHopResult, NextHopType, RouteState},
 };
 use crate::model::{PeeringState, ResourceId, Route, RouteNextHop, Topology, VirtualNetwork};
-
-/// The answer to "what happens to a packet from this subnet to this destination".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// The subnet's resource id.
-    pub subnet: String,
-    pub destination: IpAddr,
-    /// `None`: no active route contains the destination; the packet is dropped.
-    pub winner: Option<Winner>,
-    /// Every other route that contains the destination, or would if something else were so; the
-    /// longest prefix first.
-    pub others: Vec<Other>,
-    /// What the winner leads to.
-    pub delivery: Delivery,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Winner {
-    pub route: EffectiveRoute,
-    /// The route table of a user route.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route_table: Option<String>,
-    /// The peering of a peering route.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peering: Option<String>,
-    /// Why it won, in words.
-    pub reason: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Other {
-    /// As listed; for [`OtherState::Withdrawn`] and [`OtherState::NotConnected`], which are not
-    /// listed, as it would be, with state `Invalid`.
-    pub route: EffectiveRoute,
-    pub state: OtherState,
-    /// Why it lost, in words.
-    pub reason: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum OtherState {
-    /// Listed and active; a longer prefix won.
-    Active,
-    /// Listed as `Invalid`.
-    Invalid,
-    /// Taken away by another route or by a setting; not listed.
-    Withdrawn,
-    /// Of a peering that is not `Connected`; not listed.
-    NotConnected,
-}
-
-impl OtherState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "Active",
-            Self::Invalid => "Invalid",
-            Self::Withdrawn => "Withdrawn",
-            Self::NotConnected => "NotConnected",
-        }
-    }
-}
-
-impl fmt::Display for OtherState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// What happens after the route is chosen. Ids are resource ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
-pub enum Delivery {
-    /// The NIC that has the destination takes it.
-    Endpoint {
-        network_interface: String,
-        virtual_network: String,
-    },
-    /// No NIC of the VNet has the destination: dropped, `endpoint_unreachable`.
-    NobodyHasIt {
-        virtual_network: String,
-    },
-    /// The appliance's NIC takes it.
-    Appliance {
-        network_interface: String,
-        virtual_network: String,
-        address: IpAddr,
-    },
-    /// Dropped, `appliance_unreachable`.
-    ApplianceUnreachable {
-        address: IpAddr,
-        reason: String,
-    },
-    Internet,
-    /// A gateway of the VNet takes it; without one it is dropped, `next_hop_gateway`.
-    VirtualNetworkGateway,
-    /// Dropped, `next_hop_none`.
-    Dropped,
-    /// Dropped, `no_route`.
-    NoRoute,
-}
-
-impl fmt::Display for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Endpoint {
-                network_interface,
-                virtual_network,
-            } => write!(
-                f,
-                "delivered to network interface {} in {}",
-                name(network_interface),
-                name(virtual_network)
-            ),
-            Self::NobodyHasIt { virtual_network } => write!(
-                f,
-                "dropped: no network interface of {} has this address",
-                name(virtual_network)
-            ),
-            Self::Appliance {
-                network_interface,
-                virtual_network,
-                address,
-            } => write!(
-                f,
-                "handed to the appliance {address}, network interface {} in {}",
-                name(network_interface),
-                name(virtual_network)
-            ),
-            Self::ApplianceUnreachable { address, reason } => {
-                write!(
-                    f,
-                    "dropped: the appliance {address} is unreachable: {reason}"
-                )
-            }
-            Self::Internet => f.write_str("leaves through the internet port of this host"),
-            Self::VirtualNetworkGateway => {
-                f.write_str("goes to the virtual network gateway; dropped while the VNet has none")
-            }
-            Self::Dropped => f.write_str("dropped: the next hop type is None"),
-            Self::NoRoute => f.write_str("dropped: no active route contains it"),
-        }
-    }
-}
-
-fn name(id: &str) -> &str {
-    id.rsplit('/').next().unwrap_or(id)
-}
 
 /// Explains the way of a packet from `subnet` to `destination`. The winner is the active row of
 /// [`super::effective_routes`] with the longest prefix that contains the destination.
@@ -394,13 +240,13 @@ impl<'q, 'a> Question<'q, 'a> {
                 by(at)
             ),
             Loss::Covered(at) => {
-                format!("withdrawn: {} covers this reserved prefix", by(at))
+                format!("{} covers this reserved prefix and takes it away", by(at))
             }
             Loss::UserDefault => {
-                "withdrawn: a user route for 0.0.0.0/0 takes the reserved routes away".to_owned()
+                "a user route for 0.0.0.0/0 takes the reserved routes away".to_owned()
             }
             Loss::PropagationDisabled => format!(
-                "withdrawn: route table {} has disableBgpRoutePropagation",
+                "route table {} has disableBgpRoutePropagation",
                 self.routes.user.table.map_or("", |table| table.id.name())
             ),
         }
@@ -479,10 +325,7 @@ impl<'q, 'a> Question<'q, 'a> {
     fn endpoint(&self, vnet: &ResourceId) -> Delivery {
         let virtual_network = vnet.as_str().to_owned();
         match appliance::nic_with(self.topology, vnet, self.destination) {
-            Some(nic) => Delivery::Endpoint {
-                network_interface: nic.id.as_str().to_owned(),
-                virtual_network,
-            },
+            Some(nic) => Delivery::Endpoint(Taker::new(nic, vnet)),
             None => Delivery::NobodyHasIt { virtual_network },
         }
     }
@@ -492,9 +335,8 @@ impl<'q, 'a> Question<'q, 'a> {
         let reason = match appliance::resolve_in(self.topology, vnet, address, prefix) {
             Appliance::Found { nic, vnet, .. } => {
                 return Delivery::Appliance {
-                    network_interface: nic.id.as_str().to_owned(),
-                    virtual_network: vnet.as_str().to_owned(),
                     address,
+                    taker: Taker::new(nic, vnet),
                 };
             }
             Appliance::NoForwarding { nic } => {

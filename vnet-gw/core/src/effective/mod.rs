@@ -8,13 +8,15 @@
 
 mod appliance;
 mod explain;
+mod explanation;
 pub mod precedence;
 mod row;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use appliance::{Appliance, resolve as resolve_appliance};
-pub use explain::{Delivery, Explanation, Other, OtherState, Winner, explain, next_hop};
+pub use explain::{explain, next_hop};
+pub use explanation::{Delivery, Explanation, Other, OtherState, Taker, Winner};
 pub use row::*;
 
 use precedence::{Candidate, Origin, Standing, UserRoutes};

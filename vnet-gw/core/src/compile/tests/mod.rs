@@ -1,0 +1,5 @@
+mod diff;
+mod image;
+mod property;
+mod random;
+mod speed;

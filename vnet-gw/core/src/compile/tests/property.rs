@@ -1,0 +1,436 @@
+//! Effective routes, their explanation and the compiled tables against a reference that reads the
+//! rules once more: no order, no search, no index, every pair looked at.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::random::{build, specs};
+use crate::{
+    compile::{ActionImage, CompileOptions, Image, SubnetImage, compile, diff_routes},
+    effective::{Delivery, OtherState, effective_routes, explain},
+    model::{
+        NetworkInterface, PeeringState, ResourceId, RouteNextHop, Subnet, Topology, VirtualNetwork,
+    },
+};
+
+/// A row of the reference.
+#[derive(Clone, Debug, PartialEq, PartialOrd, Eq, Ord)]
+struct Row {
+    prefix: IpNet,
+    source: &'static str,
+    state: &'static str,
+    hop: &'static str,
+    address: Option<IpAddr>,
+    action: ActionImage,
+}
+
+struct Reference<'a> {
+    t: &'a Topology,
+    vnet: &'a VirtualNetwork,
+    subnet: &'a Subnet,
+}
+
+impl<'a> Reference<'a> {
+    fn peers(&self) -> Vec<(&'a VirtualNetwork, &'a [IpNet], bool)> {
+        let mut peers = Vec::new();
+        for peering in self.vnet.peerings.values() {
+            if peering.peering_state != PeeringState::Connected {
+                continue;
+            }
+            let remote = &self.t.virtual_networks[&peering.remote_virtual_network];
+            let mut accepts = false;
+            for back in remote.peerings.values() {
+                if back.remote_virtual_network == self.vnet.id {
+                    accepts = back.allow_forwarded_traffic;
+                }
+            }
+            peers.push((remote, &peering.remote_address_space[..], accepts));
+        }
+        peers
+    }
+
+    fn nic(&self, vnet: &VirtualNetwork, address: IpAddr) -> Option<&'a NetworkInterface> {
+        let mut found = None;
+        for nic in self.t.network_interfaces.values() {
+            for config in &nic.ip_configurations {
+                if config.private_ip_address == address
+                    && vnet.subnets.keys().any(|subnet| *subnet == config.subnet)
+                {
+                    found = Some(nic);
+                }
+            }
+        }
+        found
+    }
+
+    fn peering(&self, remote: &VirtualNetwork, accepts_forwarded: bool) -> ActionImage {
+        ActionImage::Peering {
+            vnet: remote.id.clone(),
+            accepts_forwarded,
+        }
+    }
+
+    fn local(&self) -> ActionImage {
+        ActionImage::Local {
+            vnet: self.vnet.id.clone(),
+        }
+    }
+
+    fn appliance(&self, address: IpAddr, prefix: IpNet) -> ActionImage {
+        let nobody = ActionImage::Appliance {
+            vnet: None,
+            address,
+            peered: false,
+            accepts_forwarded: false,
+        };
+        if address.is_ipv4() != prefix.addr().is_ipv4() {
+            return nobody;
+        }
+        if let Some(nic) = self.nic(self.vnet, address) {
+            if !nic.enable_ip_forwarding {
+                return nobody;
+            }
+            let vnet = Some(self.vnet.id.clone());
+            return ActionImage::Appliance {
+                vnet,
+                address,
+                peered: false,
+                accepts_forwarded: false,
+            };
+        }
+        for (remote, spaces, accepts_forwarded) in self.peers() {
+            let Some(nic) = self.nic(remote, address) else {
+                continue;
+            };
+            if nic.enable_ip_forwarding && spaces.iter().any(|space| space.contains(&address)) {
+                let vnet = Some(remote.id.clone());
+                return ActionImage::Appliance {
+                    vnet,
+                    address,
+                    peered: true,
+                    accepts_forwarded,
+                };
+            }
+        }
+        nobody
+    }
+
+    fn user(&self) -> Vec<Row> {
+        let Some(table) = &self.subnet.route_table else {
+            return Vec::new();
+        };
+        let mut rows = Vec::new();
+        for route in &self.t.route_tables[table].routes {
+            let prefix = route.address_prefix;
+            let (hop, address, action) = match route.next_hop {
+                RouteNextHop::VirtualNetworkGateway => {
+                    ("VirtualNetworkGateway", None, ActionImage::Gateway)
+                }
+                RouteNextHop::Internet => ("Internet", None, ActionImage::Internet),
+                RouteNextHop::None => ("None", None, ActionImage::None),
+                RouteNextHop::VirtualAppliance(address) => (
+                    "VirtualAppliance",
+                    Some(address),
+                    self.appliance(address, prefix),
+                ),
+                RouteNextHop::VnetLocal => {
+                    let mut action = self.local();
+                    for (remote, spaces, accepts) in self.peers() {
+                        if spaces.iter().any(|space| space.contains(&prefix)) {
+                            action = self.peering(remote, accepts);
+                        }
+                    }
+                    ("VnetLocal", None, action)
+                }
+            };
+            rows.push(Row {
+                prefix,
+                source: "User",
+                state: "Active",
+                hop,
+                address,
+                action,
+            });
+        }
+        rows
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let user = self.user();
+        let mut defaults = Vec::new();
+        for prefix in &self.vnet.address_space {
+            defaults.push((*prefix, "VnetLocal", self.local()));
+        }
+        for (remote, spaces, accepts) in self.peers() {
+            let same_region = remote.location == self.vnet.location;
+            let hop = if same_region {
+                "VNetPeering"
+            } else {
+                "VNetGlobalPeering"
+            };
+            for prefix in spaces {
+                defaults.push((*prefix, hop, self.peering(remote, accepts)));
+            }
+        }
+        for reserved in [
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+        ] {
+            let reserved: IpNet = reserved.parse().unwrap();
+            let covered = defaults.iter().any(|(space, ..)| space.contains(&reserved));
+            let user_default = user.iter().any(|row| row.prefix.to_string() == "0.0.0.0/0");
+            if !covered && !user_default {
+                defaults.push((reserved, "None", ActionImage::None));
+            }
+        }
+        defaults.push((
+            "0.0.0.0/0".parse().unwrap(),
+            "Internet",
+            ActionImage::Internet,
+        ));
+        if self
+            .vnet
+            .address_space
+            .iter()
+            .any(|space| space.addr().is_ipv6())
+        {
+            defaults.push(("::/0".parse().unwrap(), "Internet", ActionImage::Internet));
+        }
+        let mut rows = Vec::new();
+        for (prefix, hop, action) in defaults {
+            let overridden = user.iter().any(|row| row.prefix == prefix);
+            let state = if overridden { "Invalid" } else { "Active" };
+            rows.push(Row {
+                prefix,
+                source: "Default",
+                state,
+                hop,
+                address: None,
+                action,
+            });
+        }
+        rows.extend(user);
+        rows
+    }
+}
+
+/// The longest match in a compiled table, by looking at every route.
+fn compiled(subnet: &SubnetImage, destination: IpAddr) -> Option<(IpNet, ActionImage)> {
+    let v4 = subnet
+        .v4
+        .routes
+        .iter()
+        .map(|(prefix, at)| (IpNet::V4(*prefix), subnet.v4.actions[*at as usize].clone()));
+    let v6 = subnet
+        .v6
+        .routes
+        .iter()
+        .map(|(prefix, at)| (IpNet::V6(*prefix), subnet.v6.actions[*at as usize].clone()));
+    v4.chain(v6)
+        .filter(|(prefix, _)| prefix.contains(&destination))
+        .max_by_key(|(prefix, _)| prefix.prefix_len())
+}
+
+/// Addresses at the edges of every prefix and of every NIC.
+fn destinations(t: &Topology, rows: &[Row]) -> Vec<IpAddr> {
+    let step = |ip: IpAddr, by: i8| match ip {
+        IpAddr::V4(ip) => IpAddr::V4(ip.to_bits().wrapping_add_signed(by.into()).into()),
+        IpAddr::V6(ip) => IpAddr::V6(ip.to_bits().wrapping_add_signed(by.into()).into()),
+    };
+    let mut all: Vec<IpAddr> = t
+        .network_interfaces
+        .values()
+        .map(|nic| nic.ip_configurations[0].private_ip_address)
+        .collect();
+    for row in rows {
+        let (first, last) = (row.prefix.network(), row.prefix.broadcast());
+        all.extend([first, last, step(first, -1), step(last, 1), step(first, 4)]);
+    }
+    all
+}
+
+/// Whether what `explain` says happens is what the data path does with the action.
+fn check_delivery(
+    reference: &Reference<'_>,
+    destination: IpAddr,
+    action: &ActionImage,
+    delivery: &Delivery,
+) -> Result<(), TestCaseError> {
+    let endpoint = |vnet: &ResourceId| {
+        let vnet = &reference.t.virtual_networks[vnet];
+        (
+            vnet.id.as_str().to_owned(),
+            reference.nic(vnet, destination),
+        )
+    };
+    match (action, delivery) {
+        (ActionImage::Local { vnet } | ActionImage::Peering { vnet, .. }, delivery) => {
+            let (vnet, nic) = endpoint(vnet);
+            match (nic, delivery) {
+                (Some(nic), Delivery::Endpoint(taker)) => {
+                    prop_assert_eq!(nic.id.as_str(), &taker.network_interface);
+                    prop_assert_eq!(vnet, taker.virtual_network.clone());
+                }
+                (None, Delivery::NobodyHasIt { virtual_network }) => {
+                    prop_assert_eq!(vnet, virtual_network.clone());
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+        (
+            ActionImage::Appliance {
+                vnet: Some(vnet),
+                address,
+                ..
+            },
+            Delivery::Appliance {
+                address: said,
+                taker,
+            },
+        ) => {
+            let nic = reference
+                .nic(&reference.t.virtual_networks[vnet], *address)
+                .unwrap();
+            prop_assert_eq!(address, said);
+            prop_assert_eq!(nic.id.as_str(), &taker.network_interface);
+        }
+        (
+            ActionImage::Appliance {
+                vnet: None,
+                address,
+                ..
+            },
+            Delivery::ApplianceUnreachable { address: said, .. },
+        ) => prop_assert_eq!(address, said),
+        (ActionImage::Internet, Delivery::Internet)
+        | (ActionImage::Gateway, Delivery::VirtualNetworkGateway)
+        | (ActionImage::None, Delivery::Dropped) => {}
+        other => prop_assert!(false, "{other:?}"),
+    }
+    Ok(())
+}
+
+fn check_subnet(reference: &Reference<'_>, image: &Image) -> Result<(), TestCaseError> {
+    let (t, id) = (reference.t, &reference.subnet.id);
+    let mut expected = reference.rows();
+    let listed = effective_routes(t, id).unwrap();
+    let key = |row: &Row| (row.prefix, row.source, row.state, row.hop, row.address);
+    let mut keys: Vec<_> = expected.iter().map(key).collect();
+    let mut got: Vec<_> = listed
+        .iter()
+        .map(|row| {
+            let address = row.next_hop_ip_address.first().copied();
+            let (source, state) = (row.source.as_str(), row.state.as_str());
+            (
+                row.address_prefix[0],
+                source,
+                state,
+                row.next_hop_type.as_str(),
+                address,
+            )
+        })
+        .collect();
+    keys.sort();
+    got.sort();
+    prop_assert_eq!(got, keys);
+
+    let to = destinations(t, &expected);
+    expected.retain(|row| row.state == "Active");
+    let table = image.subnets.get(id);
+    if let Some(table) = table {
+        let mut routes: Vec<_> = expected.iter().map(|row| row.prefix).collect();
+        routes.sort();
+        let v4 = table.v4.routes.iter().map(|(prefix, _)| IpNet::V4(*prefix));
+        let v6 = table.v6.routes.iter().map(|(prefix, _)| IpNet::V6(*prefix));
+        // In order and without doubles, or this would not be equal.
+        prop_assert_eq!(v4.chain(v6).collect::<Vec<_>>(), routes);
+    }
+    for destination in to {
+        let winner = expected
+            .iter()
+            .filter(|row| row.prefix.contains(&destination))
+            .max_by_key(|row| row.prefix.prefix_len());
+        let answer = explain(t, id, destination).unwrap();
+        let said = answer.winner.as_ref().map(|winner| {
+            let hop = winner.route.next_hop_type.as_str();
+            (
+                winner.route.address_prefix[0],
+                winner.route.source.as_str(),
+                hop,
+            )
+        });
+        prop_assert_eq!(said, winner.map(|row| (row.prefix, row.source, row.hop)));
+        match winner {
+            Some(row) => check_delivery(reference, destination, &row.action, &answer.delivery)?,
+            None => prop_assert_eq!(&answer.delivery, &Delivery::NoRoute),
+        }
+        if let Some(table) = table {
+            let winner = winner.map(|row| (row.prefix, row.action.clone()));
+            prop_assert_eq!(compiled(table, destination), winner, "to {}", destination);
+        }
+        // Winner and others together are all the listed rows that contain the destination.
+        let matching = listed
+            .iter()
+            .filter(|row| row.contains(destination))
+            .count();
+        let told = answer
+            .others
+            .iter()
+            .filter(|other| matches!(other.state, OtherState::Active | OtherState::Invalid));
+        prop_assert_eq!(
+            told.count() + usize::from(answer.winner.is_some()),
+            matching
+        );
+    }
+    Ok(())
+}
+
+fn check(t: &Topology, image: &Image) -> Result<(), TestCaseError> {
+    for vnet in t.virtual_networks.values() {
+        for subnet in vnet.subnets.values() {
+            check_subnet(&Reference { t, vnet, subnet }, image)?;
+        }
+    }
+    let ports = t
+        .network_interfaces
+        .values()
+        .filter(|nic| nic.device.is_some());
+    prop_assert_eq!(image.ports.len(), ports.count());
+    prop_assert_eq!(image.endpoints.len(), t.network_interfaces.len());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn agrees_with_the_rules_as_written(spec in specs()) {
+        let t = build(&spec);
+        let image = compile(&t, &CompileOptions::default(), None).unwrap();
+        check(&t, &image)?;
+    }
+
+    #[test]
+    fn a_previous_image_changes_nothing(first in specs(), second in specs()) {
+        let old = compile(&build(&first), &CompileOptions::default(), None).unwrap();
+        let t = build(&second);
+        let fresh = compile(&t, &CompileOptions::default(), None).unwrap();
+        let shared = compile(&t, &CompileOptions::default(), Some(&old)).unwrap();
+        prop_assert_eq!(&fresh, &shared);
+        for (id, subnet) in &shared.subnets {
+            let Some(before) = old.subnets.get(id) else { continue };
+            let changes = diff_routes(&before.v4, &subnet.v4).len()
+                + diff_routes(&before.v6, &subnet.v6).len();
+            if before == subnet {
+                prop_assert!(std::sync::Arc::ptr_eq(before, subnet));
+            }
+            if before.v4 == subnet.v4 && before.v6 == subnet.v6 {
+                prop_assert_eq!(changes, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The answer of `explain`, and its words.
+
+use std::{fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::row::EffectiveRoute;
+use crate::model::{NetworkInterface, ResourceId};
+
+/// The answer to "what happens to a packet from this subnet to this destination".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The subnet's resource id.
+    pub subnet: String,
+    pub destination: IpAddr,
+    /// `None`: no active route contains the destination; the packet is dropped.
+    pub winner: Option<Winner>,
+    /// Every other route that contains the destination, or would if something else were so; the
+    /// longest prefix first.
+    pub others: Vec<Other>,
+    /// What the winner leads to.
+    pub delivery: Delivery,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Winner {
+    pub route: EffectiveRoute,
+    /// The route table of a user route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_table: Option<String>,
+    /// The peering of a peering route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peering: Option<String>,
+    /// Why it won, in words.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Other {
+    /// As listed; for [`OtherState::Withdrawn`] and [`OtherState::NotConnected`], which are not
+    /// listed, as it would be, with state `Invalid`.
+    pub route: EffectiveRoute,
+    pub state: OtherState,
+    /// Why it lost, in words.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OtherState {
+    /// Listed and active; a longer prefix won.
+    Active,
+    /// Listed as `Invalid`.
+    Invalid,
+    /// Taken away by another route or by a setting; not listed.
+    Withdrawn,
+    /// Of a peering that is not `Connected`; not listed.
+    NotConnected,
+}
+
+impl OtherState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Invalid => "Invalid",
+            Self::Withdrawn => "Withdrawn",
+            Self::NotConnected => "NotConnected",
+        }
+    }
+}
+
+impl fmt::Display for OtherState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What happens after the route is chosen. Ids are resource ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Delivery {
+    /// The NIC that has the destination takes it.
+    Endpoint(Taker),
+    /// No NIC of the VNet has the destination: dropped, `endpoint_unreachable`.
+    NobodyHasIt {
+        virtual_network: String,
+    },
+    /// The appliance's NIC takes it.
+    Appliance {
+        address: IpAddr,
+        #[serde(flatten)]
+        taker: Taker,
+    },
+    /// Dropped, `appliance_unreachable`.
+    ApplianceUnreachable {
+        address: IpAddr,
+        reason: String,
+    },
+    Internet,
+    /// A gateway of the VNet takes it; without one it is dropped, `next_hop_gateway`.
+    VirtualNetworkGateway,
+    /// Dropped, `next_hop_none`.
+    Dropped,
+    /// Dropped, `no_route`.
+    NoRoute,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(taker) => write!(f, "delivered to {taker}"),
+            Self::NobodyHasIt { virtual_network } => write!(
+                f,
+                "dropped: no network interface of {} has this address",
+                name(virtual_network)
+            ),
+            Self::Appliance { address, taker } => {
+                write!(f, "handed to the appliance {address}, {taker}")
+            }
+            Self::ApplianceUnreachable { address, reason } => {
+                write!(
+                    f,
+                    "dropped: the appliance {address} is unreachable: {reason}"
+                )
+            }
+            Self::Internet => f.write_str("leaves through the internet port of this host"),
+            Self::VirtualNetworkGateway => {
+                f.write_str("goes to the virtual network gateway; dropped while the VNet has none")
+            }
+            Self::Dropped => f.write_str("dropped: the next hop type is None"),
+            Self::NoRoute => f.write_str("dropped: no active route contains it"),
+        }
+    }
+}
+
+/// The NIC that takes a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taker {
+    pub network_interface: String,
+    pub virtual_network: String,
+    /// Tag `vnet-gw:device`; without one the packet is dropped, `port_down`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Tag `vnet-gw:host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+impl Taker {
+    pub(super) fn new(nic: &NetworkInterface, vnet: &ResourceId) -> Self {
+        Self {
+            network_interface: nic.id.as_str().to_owned(),
+            virtual_network: vnet.as_str().to_owned(),
+            device: nic.device.clone(),
+            host: nic.host.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Taker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nic, vnet) = (name(&self.network_interface), name(&self.virtual_network));
+        write!(f, "network interface {nic} in {vnet}")?;
+        if let Some(host) = &self.host {
+            write!(f, " on host {host}")?;
+        }
+        match &self.device {
+            Some(device) => write!(f, " (device {device})"),
+            None => f.write_str(", which has no device: dropped"),
+        }
+    }
+}
+
+fn name(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}

@@ -1,0 +1,269 @@
+//! The words of `explain`.
+
+use super::build::{Build, appliance, hub_and_spokes, ip, nic_id, peering_id, route, subnet_id};
+use crate::{
+    effective::{Delivery, Explanation, OtherState, RouteState, explain},
+    model::{PeeringState, RouteNextHop, Topology},
+};
+
+fn ask(t: &Topology, vnet: &str, destination: &str) -> Explanation {
+    explain(t, &subnet_id(vnet, "FrontEnd"), ip(destination)).unwrap()
+}
+
+/// `prefix type state: reason`
+fn others(explanation: &Explanation) -> Vec<String> {
+    let others = explanation.others.iter().map(|other| {
+        let prefix = other.route.address_prefix[0];
+        format!(
+            "{prefix} {} {}: {}",
+            other.route.next_hop_type, other.state, other.reason
+        )
+    });
+    others.collect()
+}
+
+#[test]
+fn a_peered_destination() {
+    let t = hub_and_spokes();
+    let answer = ask(&t, "Hub", "10.2.0.4");
+    let winner = answer.winner.clone().unwrap();
+    assert_eq!(winner.route.next_hop_type.as_str(), "VNetPeering");
+    assert_eq!(
+        winner.peering.as_deref(),
+        Some(peering_id("Hub", "Near").as_str())
+    );
+    assert_eq!(
+        winner.reason,
+        "the longest of 3 active prefixes that contain 10.2.0.4"
+    );
+    assert_eq!(
+        others(&answer),
+        [
+            "10.0.0.0/8 None Active: a shorter prefix: /8 against /16 of the route of peering \
+             Near (10.2.0.0/16)",
+            "0.0.0.0/0 Internet Active: a shorter prefix: /0 against /16 of the route of peering \
+             Near (10.2.0.0/16)",
+        ]
+    );
+    assert_eq!(
+        answer.delivery.to_string(),
+        "delivered to network interface near in Near (device dev-near)"
+    );
+    let nobody = ask(&t, "Hub", "10.2.0.5").delivery;
+    assert_eq!(
+        nobody.to_string(),
+        "dropped: no network interface of Near has this address"
+    );
+}
+
+#[test]
+fn a_user_route_overrides_a_peering_and_reaches_the_appliance() {
+    let mut t = hub_and_spokes();
+    let routes = vec![
+        route("default", "0.0.0.0/0", appliance("10.1.9.4")),
+        route("near", "10.2.0.0/16", appliance("10.1.9.4")),
+    ];
+    t.table("rt", routes);
+    t.attach("Hub", "FrontEnd", "rt");
+    let answer = ask(&t, "Hub", "10.2.0.4");
+    let winner = answer.winner.clone().unwrap();
+    assert_eq!(winner.route.name.as_deref(), Some("near"));
+    assert_eq!(
+        winner.reason,
+        "the longest of 2 active prefixes that contain 10.2.0.4; it overrides the route of \
+         peering Near (10.2.0.0/16)"
+    );
+    assert_eq!(
+        others(&answer),
+        [
+            "10.2.0.0/16 VNetPeering Invalid: the user route near (10.2.0.0/16) has the same \
+             prefix, and user routes go first",
+            "10.0.0.0/8 None Withdrawn: a user route for 0.0.0.0/0 takes the reserved \
+             routes away",
+            "0.0.0.0/0 VirtualAppliance Active: a shorter prefix: /0 against /16 of the user \
+             route near (10.2.0.0/16)",
+            "0.0.0.0/0 Internet Invalid: the user route default (0.0.0.0/0) has the same prefix, \
+             and user routes go first",
+        ]
+    );
+    assert_eq!(
+        answer.delivery.to_string(),
+        "handed to the appliance 10.1.9.4, network interface nva in Hub (device dev-nva)"
+    );
+}
+
+#[test]
+fn an_appliance_in_a_connected_peer_is_found_and_others_are_not() {
+    let mut t = hub_and_spokes();
+    t.table(
+        "rt",
+        vec![route("via-hub", "10.0.0.0/8", appliance("10.1.9.4"))],
+    );
+    t.attach("Near", "FrontEnd", "rt");
+    assert!(
+        matches!(ask(&t, "Near", "10.3.0.4").delivery, Delivery::Appliance { taker, .. }
+        if taker.network_interface == nic_id("nva").as_str())
+    );
+
+    let reason = |t: &Topology| match ask(t, "Near", "10.3.0.4").delivery {
+        Delivery::ApplianceUnreachable { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    let mut broken = t.clone();
+    broken
+        .network_interfaces
+        .get_mut(&nic_id("nva"))
+        .unwrap()
+        .enable_ip_forwarding = false;
+    assert_eq!(
+        reason(&broken),
+        "network interface nva has it, without enableIPForwarding"
+    );
+    let mut broken = t.clone();
+    broken.network_interfaces.remove(&nic_id("nva"));
+    assert_eq!(
+        reason(&broken),
+        "no network interface of Near or of a VNet with a Connected peering has it"
+    );
+    let mut broken = t.clone();
+    broken.side("Near", "Hub").peering_state = PeeringState::Initiated;
+    assert_eq!(
+        reason(&broken),
+        "no network interface of Near or of a VNet with a Connected peering has it"
+    );
+    // The peer grew, and this side has not been synchronised with it.
+    let mut broken = t.clone();
+    broken.side("Near", "Hub").remote_address_space.clear();
+    assert_eq!(
+        reason(&broken),
+        "no network interface of Near or of a VNet with a Connected peering has it"
+    );
+    let mut broken = t;
+    broken.table(
+        "rt6",
+        vec![route("r", "10.0.0.0/8", appliance("fd00:1::4"))],
+    );
+    broken.attach("Near", "FrontEnd", "rt6");
+    assert_eq!(reason(&broken), "10.0.0.0/8 is of the other address family");
+}
+
+#[test]
+fn peerings_that_would_match_are_named() {
+    let mut t = hub_and_spokes();
+    t.side("Hub", "Near").peering_state = PeeringState::Initiated;
+    let answer = ask(&t, "Hub", "10.2.0.4");
+    let other = &answer.others[0];
+    assert_eq!(other.state, OtherState::NotConnected);
+    assert_eq!(other.route.state, RouteState::Invalid);
+    assert_eq!(other.route.next_hop_type.as_str(), "VNetPeering");
+    assert_eq!(
+        other.reason,
+        "peering Near is Initiated: Near has no peering back to Hub"
+    );
+    assert_eq!(answer.delivery, Delivery::Dropped);
+
+    t.side("Hub", "Near").peering_state = PeeringState::Disconnected;
+    let answer = ask(&t, "Hub", "10.2.0.4");
+    assert_eq!(
+        answer.others[0].reason,
+        "peering Near is Disconnected: its other side in Near is gone"
+    );
+    // Peerings that would not match are not.
+    let answer = ask(&t, "Hub", "10.3.0.4");
+    assert!(
+        answer
+            .others
+            .iter()
+            .all(|other| other.state != OtherState::NotConnected)
+    );
+}
+
+#[test]
+fn a_covered_reserved_route_is_named() {
+    let mut t = Topology::default();
+    t.vnet("A", "westeurope", &["10.0.0.0/8"]);
+    t.subnet("A", "FrontEnd", &["10.0.0.0/24"]);
+    let answer = ask(&t, "A", "10.0.0.4");
+    assert!(
+        others(&answer).contains(
+            &"10.0.0.0/8 None Withdrawn: the route to the VNet's own 10.0.0.0/8 covers \
+              this reserved prefix and takes it away"
+                .to_owned()
+        ),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_user_route_of_type_vnet_local_reaches_the_peer_in_whose_space_it_lies() {
+    let mut t = hub_and_spokes();
+    let routes = vec![
+        route("near", "10.2.0.0/16", appliance("10.1.9.4")),
+        route("direct", "10.2.0.0/24", RouteNextHop::VnetLocal),
+        route("nowhere", "203.0.113.0/24", RouteNextHop::VnetLocal),
+    ];
+    t.table("rt", routes);
+    t.attach("Hub", "FrontEnd", "rt");
+    let answer = ask(&t, "Hub", "10.2.0.4");
+    assert_eq!(
+        answer.winner.unwrap().route.next_hop_type.as_str(),
+        "VnetLocal"
+    );
+    assert!(matches!(answer.delivery, Delivery::Endpoint(taker)
+        if taker.network_interface == nic_id("near").as_str()));
+    assert!(matches!(ask(&t, "Hub", "203.0.113.4").delivery,
+        Delivery::NobodyHasIt { virtual_network } if virtual_network.ends_with("/Hub")));
+}
+
+#[test]
+fn the_remaining_deliveries() {
+    let mut t = hub_and_spokes();
+    t.network_interfaces
+        .get_mut(&nic_id("near"))
+        .unwrap()
+        .device = None;
+    t.network_interfaces.get_mut(&nic_id("far")).unwrap().host = Some("h2".to_owned());
+    t.table(
+        "rt",
+        vec![route(
+            "gw",
+            "198.51.100.0/24",
+            RouteNextHop::VirtualNetworkGateway,
+        )],
+    );
+    t.attach("Hub", "FrontEnd", "rt");
+    let words = |to: &str| ask(&t, "Hub", to).delivery.to_string();
+    assert_eq!(
+        words("10.2.0.4"),
+        "delivered to network interface near in Near, which has no device: dropped"
+    );
+    assert_eq!(
+        words("10.3.0.4"),
+        "delivered to network interface far in Far on host h2 (device dev-far)"
+    );
+    assert_eq!(
+        words("8.8.8.8"),
+        "leaves through the internet port of this host"
+    );
+    assert_eq!(words("10.9.0.1"), "dropped: the next hop type is None");
+    assert!(words("198.51.100.1").starts_with("goes to the virtual network gateway"));
+    assert_eq!(
+        ask(&t, "Far", "2001:db8::1").delivery.to_string(),
+        "dropped: no active route contains it"
+    );
+}
+
+#[test]
+fn the_answer_survives_json() {
+    let mut t = hub_and_spokes();
+    t.table(
+        "rt",
+        vec![route("default", "0.0.0.0/0", appliance("10.1.9.4"))],
+    );
+    t.attach("Hub", "FrontEnd", "rt");
+    for to in ["10.2.0.4", "10.2.0.9", "8.8.8.8", "2001:db8::1"] {
+        let answer = ask(&t, "Hub", to);
+        let text = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), answer);
+    }
+}

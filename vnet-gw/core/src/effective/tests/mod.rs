@@ -1,0 +1,4 @@
+pub(crate) mod build;
+mod explaining;
+mod precedence;
+mod rows;
