@@ -1,26 +1,72 @@
 //! Azure resources: their types, reading them from a template, and their rules.
+//!
+//! [`parse_template`] takes the text through three steps, and stops after the first one that finds
+//! something wrong:
+//!
+//! 1. `template`: JSON with comments; parameters, variables and expressions are evaluated,
+//!    conditions decided, loops unrolled. What is left is a list of resources.
+//! 2. `read`: every property is held against what Azure has. One that would change what is
+//!    forwarded and is not carried out yet is refused, never skipped.
+//! 3. `rules`: the resources are held against one another, and what follows from them is filled in.
+//!
+//! What a template may leave out, and what then holds:
+//!
+//! | left out | holds |
+//! |---|---|
+//! | `$schema`, `contentVersion`, `apiVersion` | nothing depends on them |
+//! | `location` | that of the resource group, [`DeployOptions::location`] |
+//! | `id` of a resource | made from [`DeployOptions`], type and name |
+//! | `allowVirtualNetworkAccess` | true; the other `allow…` and `useRemoteGateways` are false |
+//! | `privateIPAllocationMethod` | `Static` where there is an address, else `Dynamic` |
+//! | `privateIPAddressVersion` | that of the address, else `IPv4` |
+//! | `primary` | the first IPv4 ipConfiguration |
+//! | `macAddress` | made from the id, in Azure's OUI 00-0D-3A |
+//!
+//! A `Dynamic` ipConfiguration keeps the `privateIPAddress` that an exported template shows, where
+//! that is free; the others get the lowest free address of their subnet in the template's order.
+//!
+//! The remote network of a peering must be in the template, unless its id is of another resource
+//! group or subscription: then the peering stays `Initiated`, as any whose other side is missing.
 
+mod addresses;
 mod error;
-mod json;
+mod id;
+mod object;
 mod options;
+mod path;
+mod prefix;
+mod read;
+mod rules;
+mod template;
 mod types;
 
 pub use error::{ArmError, MAX_DETAILS};
 pub use options::{DeployOptions, parse_parameters_file};
 pub use types::*;
 
-/// The topology that an ARM deployment template describes, validated as a whole.
+/// The topology that an ARM deployment template describes, validated as a whole
+/// (`azure-semantics.md`, rules B to D).
 ///
 /// # Errors
 ///
-/// Everything that is wrong, as one [`ArmError`].
+/// Everything that is wrong, as one [`ArmError`]; several are its details.
 pub fn parse_template(text: &str, options: &DeployOptions) -> Result<Topology, ArmError> {
-    let _ = (json::parse(text)?, options);
+    options.check()?;
     let mut errors = error::Errors::default();
-    errors.keep::<()>(Err(ArmError::new(
-        "NotSupported",
-        "Templates cannot be read yet.",
-    )));
-    debug_assert!(!errors.is_empty());
-    errors.into_result().map(|()| Topology::default())
+    let resources = template::read(text, options, &mut errors);
+    std::mem::take(&mut errors).into_result()?;
+    let draft = read::read(&resources, options, &mut errors);
+    std::mem::take(&mut errors).into_result()?;
+    let topology = rules::check(draft, &mut errors);
+    errors.into_result()?;
+    Ok(topology)
+}
+
+/// `West Europe` is `westeurope`.
+fn normalise_location(location: &str) -> String {
+    location
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .collect::<String>()
+        .to_lowercase()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ArmError, json};
+use super::{ArmError, template::json};
 
 /// What a deployment knows besides its template.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,36 @@ impl Default for DeployOptions {
             location: "local".to_owned(),
             parameters: Map::new(),
         }
+    }
+}
+
+impl DeployOptions {
+    /// Both become segments of every id.
+    pub(super) fn check(&self) -> Result<(), ArmError> {
+        let parts = [
+            (
+                "InvalidSubscriptionId",
+                "subscription id",
+                &self.subscription_id,
+            ),
+            (
+                "InvalidResourceGroup",
+                "resource group",
+                &self.resource_group,
+            ),
+        ];
+        for (code, noun, text) in parts {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.()".contains(c);
+            if text.is_empty() || text.len() > 90 || !text.chars().all(allowed) {
+                return Err(ArmError::new(
+                    code,
+                    format!(
+                        "'{text}' cannot be a {noun}: use 1 to 90 letters, digits, '-', '_', '.', '(' and ')'."
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

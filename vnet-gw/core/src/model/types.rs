@@ -18,7 +18,10 @@ impl ResourceId {
     /// do not count.
     pub fn new(text: &str) -> Self {
         let text = text.trim().trim_end_matches('/');
-        Self { text: text.into(), key: text.to_ascii_lowercase().into() }
+        Self {
+            text: text.into(),
+            key: text.to_ascii_lowercase().into(),
+        }
     }
 
     /// As first written.
@@ -231,7 +234,9 @@ pub enum RouteNextHop {
 impl Topology {
     /// The VNet that a subnet id is part of.
     pub fn vnet_of_subnet(&self, subnet: &ResourceId) -> Option<&VirtualNetwork> {
-        self.virtual_networks.values().find(|vnet| vnet.subnets.contains_key(subnet))
+        self.virtual_networks
+            .values()
+            .find(|vnet| vnet.subnets.contains_key(subnet))
     }
 
     /// The peering of `vnet` to `remote`.

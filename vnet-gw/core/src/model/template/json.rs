@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::ArmError;
+use crate::model::ArmError;
 
 /// The value of a JSON text.
 ///
 /// # Errors
 ///
 /// `InvalidRequestContent`, with line and column as the target.
-pub(super) fn parse(text: &str) -> Result<Value, ArmError> {
+pub(in crate::model) fn parse(text: &str) -> Result<Value, ArmError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Most files have no comments, and large ones are written by programs.
     let first = match serde_json::from_str(text) {

@@ -1,0 +1,283 @@
+//! Reads the fields of a resource against what Azure has, so that nothing is skipped in silence.
+
+use serde_json::{Map, Value};
+
+use super::{ArmError, error::Errors, path::Path};
+
+/// What becomes of a property.
+#[derive(Clone, Copy)]
+pub(super) enum Rule {
+    /// It is read.
+    Read,
+    /// It changes nothing that this version carries out, or Azure sets it.
+    Harmless,
+    /// It would change what is forwarded: anything but its neutral value is refused.
+    Refused(Neutral),
+}
+
+/// The values that ask for nothing, besides null, false, and what is empty.
+#[derive(Clone, Copy)]
+pub(super) enum Neutral {
+    Empty,
+    True,
+    /// `{"enabled": false}`
+    NotEnabled,
+    Text(&'static str),
+}
+
+pub(super) type Schema = &'static [(&'static str, Rule)];
+
+pub(super) const READ: Rule = Rule::Read;
+pub(super) const HARMLESS: Rule = Rule::Harmless;
+pub(super) const REFUSED: Rule = Rule::Refused(Neutral::Empty);
+
+/// The fields of an object that were found to be in its schema.
+pub(super) struct Object<'v, 'p> {
+    fields: &'v Map<String, Value>,
+    pub(super) path: &'p Path<'p>,
+}
+
+static NO_FIELDS: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
+impl<'v, 'p> Object<'v, 'p> {
+    /// The object; an error for whatever of it is not in the schema, or is refused.
+    pub(super) fn open(
+        value: &'v Value,
+        path: &'p Path<'p>,
+        schema: Schema,
+        errors: &mut Errors,
+    ) -> Self {
+        match value {
+            Value::Object(fields) => Self::of(fields, path, schema, errors),
+            Value::Null => Object {
+                fields: &NO_FIELDS,
+                path,
+            },
+            _ => {
+                errors.push(format_error("This must be an object.", path));
+                Object {
+                    fields: &NO_FIELDS,
+                    path,
+                }
+            }
+        }
+    }
+
+    pub(super) fn of(
+        fields: &'v Map<String, Value>,
+        path: &'p Path<'p>,
+        schema: Schema,
+        errors: &mut Errors,
+    ) -> Self {
+        for (at, (name, value)) in fields.iter().enumerate() {
+            let known = schema.iter().find(|(known, _)| *known == name).or_else(|| {
+                schema
+                    .iter()
+                    .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            });
+            match known {
+                None => errors.push(unknown(name, path, schema)),
+                Some((_, Rule::Refused(neutral))) if !is_neutral(value, *neutral) => {
+                    errors.push(not_supported(name, &path.key(name)));
+                }
+                // The same property twice, in different case: which one counts is a guess.
+                Some((known, _)) if *known != name => {
+                    if fields
+                        .keys()
+                        .take(at)
+                        .any(|other| other.eq_ignore_ascii_case(name))
+                    {
+                        errors.push(format_error(
+                            "The property is there twice.",
+                            &path.key(name),
+                        ));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Object { fields, path }
+    }
+
+    /// A field; one that is null is not there.
+    pub(super) fn get(&self, name: &str) -> Option<&'v Value> {
+        let found = self.fields.get(name).or_else(|| {
+            self.fields
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, v)| v)
+        });
+        found.filter(|value| !value.is_null())
+    }
+
+    /// A text; an empty one is not there (exported templates have `"nextHopIpAddress": ""`).
+    pub(super) fn text(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
+        match self.get(name)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(text),
+            _ => self.wrong(name, "a string", errors),
+        }
+    }
+
+    /// A text without which the object means nothing.
+    pub(super) fn needed_text(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
+        if matches!(self.get(name), None | Some(Value::String(_)))
+            && self.text(name, errors).is_none()
+        {
+            errors.push(format_error(
+                format!("The property '{name}' is missing: add it."),
+                self.path,
+            ));
+            return None;
+        }
+        self.text(name, errors)
+    }
+
+    pub(super) fn boolean(&self, name: &str, errors: &mut Errors) -> Option<bool> {
+        match self.get(name)? {
+            Value::Bool(value) => Some(*value),
+            // As ARM reads them.
+            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => self.wrong(name, "true or false", errors),
+        }
+    }
+
+    pub(super) fn array(&self, name: &str, errors: &mut Errors) -> &'v [Value] {
+        match self.get(name) {
+            None => &[],
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                self.wrong::<()>(name, "an array", errors);
+                &[]
+            }
+        }
+    }
+
+    /// Texts of an array, with their index.
+    pub(super) fn texts(&self, name: &str, errors: &mut Errors) -> Vec<(usize, &'v str)> {
+        let path = self.path.key(name);
+        let mut texts = Vec::new();
+        for (index, item) in self.array(name, errors).iter().enumerate() {
+            match item.as_str() {
+                Some(text) => texts.push((index, text)),
+                None => errors.push(format_error("This must be a string.", &path.index(index))),
+            }
+        }
+        texts
+    }
+
+    /// One of the values of an enum, as Azure writes it.
+    pub(super) fn choice(
+        &self,
+        name: &str,
+        values: &[&'static str],
+        errors: &mut Errors,
+    ) -> Option<&'static str> {
+        let text = self.text(name, errors)?;
+        let found = values
+            .iter()
+            .copied()
+            .find(|value| value.eq_ignore_ascii_case(text));
+        if found.is_none() {
+            errors.push(format_error(
+                format!("'{text}' is not one of {}: correct it.", values.join(", ")),
+                &self.path.key(name),
+            ));
+        }
+        found
+    }
+
+    /// The `id` in `{"id": "…"}`.
+    pub(super) fn reference(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
+        let value = self.get(name)?;
+        let id = value.as_object().and_then(|fields| {
+            fields
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case("id"))
+                .map(|(_, id)| id)
+        });
+        match id.and_then(Value::as_str) {
+            Some(id) => Some(id),
+            None => self.wrong(name, "an object with an id, {\"id\": \"…\"}", errors),
+        }
+    }
+
+    fn wrong<T>(&self, name: &str, wanted: &str, errors: &mut Errors) -> Option<T> {
+        errors.push(format_error(
+            format!("This must be {wanted}: correct it."),
+            &self.path.key(name),
+        ));
+        None
+    }
+}
+
+/// `InvalidRequestFormat` at a place.
+pub(super) fn format_error(message: impl Into<String>, path: &Path<'_>) -> ArmError {
+    ArmError::new("InvalidRequestFormat", message).at(path.to_string())
+}
+
+fn not_supported(name: &str, path: &Path<'_>) -> ArmError {
+    ArmError::new(
+        "NotSupported",
+        format!("'{name}' is not supported yet, and packets would not be forwarded as it says: remove it."),
+    )
+    .at(path.to_string())
+}
+
+fn unknown(name: &str, path: &Path<'_>, schema: Schema) -> ArmError {
+    let near = schema
+        .iter()
+        .map(|(known, _)| {
+            (
+                distance(&known.to_lowercase(), &name.to_lowercase()),
+                *known,
+            )
+        })
+        .min()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, known)| format!("; did you mean '{known}'?"))
+        .unwrap_or_else(|| ": correct or remove it.".to_owned());
+    format_error(
+        format!("Azure has no property '{name}' here{near}"),
+        &path.key(name),
+    )
+}
+
+fn is_neutral(value: &Value, neutral: Neutral) -> bool {
+    let empty = match value {
+        Value::Null | Value::Bool(false) => !matches!(neutral, Neutral::True) || value.is_null(),
+        Value::String(text) => text.is_empty() || text.eq_ignore_ascii_case("false"),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    empty
+        || match neutral {
+            Neutral::Empty => false,
+            Neutral::True => value == &Value::Bool(true),
+            Neutral::NotEnabled => value
+                .get("enabled")
+                .is_some_and(|enabled| is_neutral(enabled, Neutral::Empty)),
+            Neutral::Text(text) => value.as_str().is_some_and(|v| v.eq_ignore_ascii_case(text)),
+        }
+}
+
+/// Edits between two words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,318 @@
+//! `networkInterfaces`.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde_json::Value;
+
+use super::{
+    Reader,
+    envelope::{Envelope, TAG_DEVICE, TAG_HOST},
+    virtual_network::NESTED,
+};
+use crate::model::{
+    ArmError, ResourceId,
+    id::{Kind, check_name, group_of},
+    normalise_location,
+    object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
+    path::Path,
+};
+
+const NETWORK_INTERFACE: Schema = &[
+    ("ipConfigurations", READ),
+    ("macAddress", READ),
+    ("enableIPForwarding", READ),
+    ("networkSecurityGroup", REFUSED),
+    ("privateEndpoint", REFUSED),
+    ("privateLinkService", REFUSED),
+    ("tapConfigurations", REFUSED),
+    // Would mark packets.
+    ("dscpConfiguration", REFUSED),
+    ("virtualMachine", HARMLESS),
+    ("dnsSettings", HARMLESS),
+    ("primary", HARMLESS),
+    ("vnetEncryptionSupported", HARMLESS),
+    ("defaultOutboundConnectivityEnabled", HARMLESS),
+    ("enableAcceleratedNetworking", HARMLESS),
+    ("disableTcpStateTracking", HARMLESS),
+    ("hostedWorkloads", HARMLESS),
+    ("resourceGuid", HARMLESS),
+    ("provisioningState", HARMLESS),
+    ("workloadType", HARMLESS),
+    ("nicType", HARMLESS),
+    ("migrationPhase", HARMLESS),
+    ("auxiliaryMode", HARMLESS),
+    ("auxiliarySku", HARMLESS),
+];
+
+const IP_CONFIGURATION: Schema = &[
+    ("privateIPAddress", READ),
+    ("privateIPAllocationMethod", READ),
+    ("privateIPAddressVersion", READ),
+    ("subnet", READ),
+    ("primary", READ),
+    ("privateIPAddressPrefixLength", REFUSED),
+    ("gatewayLoadBalancer", REFUSED),
+    ("virtualNetworkTaps", REFUSED),
+    ("applicationGatewayBackendAddressPools", REFUSED),
+    ("loadBalancerBackendAddressPools", REFUSED),
+    ("loadBalancerInboundNatRules", REFUSED),
+    ("publicIPAddress", REFUSED),
+    ("applicationSecurityGroups", REFUSED),
+    ("provisioningState", HARMLESS),
+    ("privateLinkConnectionProperties", HARMLESS),
+];
+
+/// A network interface before it has its dynamic addresses and its MAC address.
+pub(in crate::model) struct NetworkInterfaceDraft {
+    pub(in crate::model) id: ResourceId,
+    pub(in crate::model) mac_address: Option<[u8; 6]>,
+    pub(in crate::model) enable_ip_forwarding: bool,
+    pub(in crate::model) ip_configurations: Vec<IpConfigurationDraft>,
+    pub(in crate::model) device: Option<String>,
+    pub(in crate::model) host: Option<String>,
+    pub(in crate::model) tags: BTreeMap<String, String>,
+}
+
+pub(in crate::model) struct IpConfigurationDraft {
+    pub(in crate::model) name: String,
+    pub(in crate::model) subnet: ResourceId,
+    pub(in crate::model) ipv6: bool,
+    /// `privateIPAllocationMethod` is `Static`: the address must be this one.
+    pub(in crate::model) fixed: bool,
+    /// Where the method is `Dynamic`, the address it had when it was exported: kept if it is free.
+    pub(in crate::model) address: Option<IpAddr>,
+    pub(in crate::model) primary: Option<bool>,
+}
+
+impl Reader<'_> {
+    pub(super) fn network_interface(&mut self, envelope: &Envelope<'_>) {
+        let id = &envelope.id;
+        let path = envelope.properties_path();
+        let object = Object::open(envelope.properties, &path, NETWORK_INTERFACE, self.errors);
+        let forwarding = object.boolean("enableIPForwarding", self.errors);
+        let mac_address = object.text("macAddress", self.errors).and_then(|text| {
+            let mac =
+                mac_address(text).map_err(|error| error.at(path.key("macAddress").to_string()));
+            self.errors.keep(mac)
+        });
+        let list_path = path.key("ipConfigurations");
+        let mut ip_configurations = Vec::new();
+        for (index, item) in object
+            .array("ipConfigurations", self.errors)
+            .iter()
+            .enumerate()
+        {
+            let path = list_path.index(index);
+            ip_configurations.extend(self.ip_configuration(item, &path, id));
+        }
+        if object.array("ipConfigurations", self.errors).is_empty() {
+            self.errors.push(format_error(
+                "A network interface needs at least one ipConfiguration: add it.",
+                &list_path,
+            ));
+        }
+        if let Some(location) = envelope.location {
+            self.draft
+                .locations
+                .insert(id.clone(), normalise_location(location));
+        }
+        let device = envelope.tags.get(TAG_DEVICE).cloned();
+        if let Some(Err(reason)) = device.as_deref().map(check_device) {
+            self.errors.push(
+                ArmError::new(
+                    "InvalidTag",
+                    format!(
+                        "'{}' cannot name a netdev: {reason}.",
+                        device.as_deref().unwrap_or_default()
+                    ),
+                )
+                .at(format!("{}.tags.{TAG_DEVICE}", envelope.path_text())),
+            );
+        }
+        let host = envelope.tags.get(TAG_HOST).cloned();
+        if host.as_deref().is_some_and(|host| host.trim().is_empty()) {
+            self.errors.push(
+                ArmError::new(
+                    "InvalidTag",
+                    "The host has no name: remove the tag for this host.",
+                )
+                .at(format!("{}.tags.{TAG_HOST}", envelope.path_text())),
+            );
+        }
+        self.draft.network_interfaces.push(NetworkInterfaceDraft {
+            id: id.clone(),
+            mac_address,
+            enable_ip_forwarding: forwarding.unwrap_or(false),
+            ip_configurations,
+            device,
+            host,
+            tags: envelope.tags.clone(),
+        });
+    }
+
+    fn ip_configuration(
+        &mut self,
+        item: &Value,
+        path: &Path<'_>,
+        nic: &ResourceId,
+    ) -> Option<IpConfigurationDraft> {
+        let outer = Object::open(item, path, NESTED, self.errors);
+        let name = outer.needed_text("name", self.errors)?;
+        if let Err(error) = check_name("ipConfiguration", name, 1, 80) {
+            self.errors.push(error.at(path.key("name").to_string()));
+        }
+        let path = path.key("properties");
+        let properties = outer.get("properties").unwrap_or(&Value::Null);
+        let object = Object::open(properties, &path, IP_CONFIGURATION, self.errors);
+        let primary = object.boolean("primary", self.errors);
+        let version = object.choice("privateIPAddressVersion", &["IPv4", "IPv6"], self.errors);
+        let method = object.choice(
+            "privateIPAllocationMethod",
+            &["Static", "Dynamic"],
+            self.errors,
+        );
+        let address_path = path.key("privateIPAddress");
+        let address = match object.text("privateIPAddress", self.errors) {
+            Some(text) => Some(self.address(text, &address_path)?),
+            None => None,
+        };
+        if let (Some(version), Some(address)) = (version, address)
+            && (version == "IPv6") != address.is_ipv6()
+        {
+            self.errors.push(format_error(
+                format!("The address {address} is not {version}: correct privateIPAddressVersion."),
+                &address_path,
+            ));
+        }
+        if method == Some("Static") && address.is_none() {
+            self.errors.push(format_error(
+                "The allocation method Static needs a privateIPAddress: add it.",
+                &path,
+            ));
+        }
+        if object.get("subnet").is_none() {
+            self.errors.push(format_error(
+                "An ipConfiguration needs its subnet: add {\"id\": \"…\"}.",
+                &path,
+            ));
+        }
+        let subnet = object.reference("subnet", self.errors)?;
+        let subnet = Kind::Subnet.resolve(subnet, group_of(nic));
+        let subnet = subnet.map_err(|error| error.at(path.key("subnet").key("id").to_string()));
+        Some(IpConfigurationDraft {
+            name: name.to_owned(),
+            subnet: self.errors.keep(subnet)?,
+            // The version that is not written is the address'.
+            ipv6: version.map_or(address.is_some_and(|a| a.is_ipv6()), |version| {
+                version == "IPv6"
+            }),
+            // Whoever writes an address and no method means that address.
+            fixed: method.map_or(address.is_some(), |method| method == "Static"),
+            address,
+            primary,
+        })
+    }
+}
+
+/// `00-0D-3A-12-34-56`, also with `:` or without separators.
+fn mac_address(text: &str) -> Result<[u8; 6], ArmError> {
+    let wrong = |why: &str| {
+        ArmError::new(
+            "InvalidMacAddress",
+            format!("'{text}' cannot be a network interface's MAC address: {why}."),
+        )
+    };
+    let malformed = || wrong("write it like 00-0D-3A-12-34-56");
+    let digits: String = match text.len() {
+        17 if ["-", ":"]
+            .iter()
+            .any(|s| text.split(s).filter(|part| part.len() == 2).count() == 6) =>
+        {
+            text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+        }
+        12 => text.to_owned(),
+        _ => return Err(malformed()),
+    };
+    if digits.len() != 12 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(malformed());
+    }
+    let number = u64::from_str_radix(&digits, 16).map_err(|_| malformed())?;
+    if number == 0 {
+        return Err(wrong("all zeros is no address"));
+    }
+    if number >> 40 & 1 != 0 {
+        return Err(wrong(
+            "it is a multicast address (the lowest bit of the first byte is set)",
+        ));
+    }
+    if number == vnet_gw_common::port::FABRIC_MAC {
+        return Err(wrong("it is the one the fabric answers with"));
+    }
+    Ok(vnet_gw_common::mac_from_u64(number))
+}
+
+/// Whether Linux takes a name for a netdev (`dev_valid_name`).
+fn check_device(name: &str) -> Result<(), &'static str> {
+    match name {
+        "" => Err("it is empty; remove the tag to leave the interface unplugged"),
+        "." | ".." => Err("Linux refuses it"),
+        name if name.len() > 15 => Err("it is longer than 15 bytes"),
+        name if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) => {
+            Err("it has a '/', a ':' or white space")
+        }
+        name if name.contains(|c: char| c.is_control()) => Err("it has a control character"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_of_every_writing_and_no_other() {
+        let mac = [0x00, 0x0d, 0x3a, 0x12, 0x34, 0x56];
+        for text in ["00-0D-3A-12-34-56", "00:0d:3a:12:34:56", "000D3A123456"] {
+            assert_eq!(mac_address(text).unwrap(), mac, "{text}");
+        }
+        for text in [
+            "",
+            "00-0D-3A-12-34",
+            "00-0D-3A-12-34-5G",
+            "00-0D-3A-12-34-567",
+            "+00D3A123456",
+            "00:0d-3a:12:34:56",
+            "éééééé",
+            "00-00-00-00-00-00",
+            "01-0D-3A-12-34-56",
+            "FF-FF-FF-FF-FF-FF",
+            "12-34-56-78-9a-bc",
+        ] {
+            assert_eq!(
+                mac_address(text).unwrap_err().code,
+                "InvalidMacAddress",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn device_names_are_what_linux_takes() {
+        for name in ["eth0", "vm-a.100", "x", "exactly-fifteen"] {
+            assert!(check_device(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a\tb",
+            "eth0:1",
+            "sixteen-bytes-xx",
+            "a\u{7}",
+        ] {
+            assert!(check_device(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `virtualNetworks`, `virtualNetworks/subnets`, `virtualNetworks/virtualNetworkPeerings`.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::{Reader, envelope::Envelope};
+use crate::model::{
+    ArmError, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
+    VirtualNetworkPeering,
+    id::{Kind, group_of},
+    normalise_location,
+    object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
+    path::Path,
+    prefix,
+};
+
+const VIRTUAL_NETWORK: Schema = &[
+    ("addressSpace", READ),
+    ("dhcpOptions", READ),
+    ("subnets", READ),
+    ("virtualNetworkPeerings", READ),
+    // Of flow records, which live only where there are security groups.
+    ("flowTimeoutInMinutes", HARMLESS),
+    ("resourceGuid", HARMLESS),
+    ("provisioningState", HARMLESS),
+    ("enableDdosProtection", REFUSED),
+    ("enableVmProtection", REFUSED),
+    ("ddosProtectionPlan", REFUSED),
+    ("bgpCommunities", HARMLESS),
+    ("encryption", Rule::Refused(Neutral::NotEnabled)),
+    ("ipAllocations", REFUSED),
+    ("flowLogs", HARMLESS),
+    // Of private endpoints, which this version refuses.
+    ("privateEndpointVNetPolicies", HARMLESS),
+    ("defaultPublicNatGateway", REFUSED),
+    ("summarizedGatewayPrefixes", REFUSED),
+];
+
+const ADDRESS_SPACE: Schema = &[
+    ("addressPrefixes", READ),
+    ("ipamPoolPrefixAllocations", REFUSED),
+];
+
+const DHCP_OPTIONS: Schema = &[("dnsServers", READ)];
+
+const SUBNET: Schema = &[
+    ("addressPrefix", READ),
+    ("addressPrefixes", READ),
+    ("networkSecurityGroup", REFUSED),
+    ("routeTable", READ),
+    ("natGateway", REFUSED),
+    ("serviceEndpoints", REFUSED),
+    ("serviceEndpointPolicies", REFUSED),
+    ("privateEndpoints", REFUSED),
+    // What uses the subnet, as Azure lists it.
+    ("ipConfigurations", HARMLESS),
+    ("ipConfigurationProfiles", HARMLESS),
+    ("ipAllocations", REFUSED),
+    ("resourceNavigationLinks", HARMLESS),
+    ("serviceAssociationLinks", HARMLESS),
+    ("delegations", HARMLESS),
+    ("purpose", HARMLESS),
+    ("provisioningState", HARMLESS),
+    ("privateEndpointNetworkPolicies", HARMLESS),
+    ("privateLinkServiceNetworkPolicies", HARMLESS),
+    ("applicationGatewayIPConfigurations", REFUSED),
+    ("sharingScope", HARMLESS),
+    // Outbound access is by the instance's internet port alone, never by default.
+    ("defaultOutboundAccess", HARMLESS),
+    ("ipamPoolPrefixAllocations", REFUSED),
+    ("serviceGateway", REFUSED),
+];
+
+const PEERING: Schema = &[
+    ("allowVirtualNetworkAccess", READ),
+    ("allowForwardedTraffic", READ),
+    ("allowGatewayTransit", READ),
+    ("useRemoteGateways", READ),
+    ("remoteVirtualNetwork", READ),
+    ("doNotVerifyRemoteGateways", READ),
+    // As exports have them; here all are derived from the two networks.
+    ("localAddressSpace", HARMLESS),
+    ("localVirtualNetworkAddressSpace", HARMLESS),
+    ("remoteAddressSpace", HARMLESS),
+    ("remoteVirtualNetworkAddressSpace", HARMLESS),
+    ("remoteBgpCommunities", HARMLESS),
+    ("remoteVirtualNetworkEncryption", HARMLESS),
+    ("peeringState", HARMLESS),
+    ("peeringSyncLevel", HARMLESS),
+    ("provisioningState", HARMLESS),
+    ("resourceGuid", HARMLESS),
+    ("peerCompleteVnets", Rule::Refused(Neutral::True)),
+    ("enableOnlyIPv6Peering", REFUSED),
+    ("localSubnetNames", REFUSED),
+    ("remoteSubnetNames", REFUSED),
+];
+
+/// A child in its parent's properties.
+pub(super) const NESTED: Schema = &[
+    ("name", READ),
+    ("properties", READ),
+    ("id", HARMLESS),
+    ("etag", HARMLESS),
+    ("type", HARMLESS),
+    ("location", HARMLESS),
+    ("tags", HARMLESS),
+];
+
+impl Reader<'_> {
+    pub(super) fn virtual_network(&mut self, envelope: &Envelope<'_>) {
+        let id = &envelope.id;
+        let path = envelope.properties_path();
+        let object = Object::open(envelope.properties, &path, VIRTUAL_NETWORK, self.errors);
+        let space_path = path.key("addressSpace");
+        let space = object.get("addressSpace").unwrap_or(&Value::Null);
+        let space = Object::open(space, &space_path, ADDRESS_SPACE, self.errors);
+        let address_space = self.prefixes(&space, "addressPrefixes");
+        if space.array("addressPrefixes", self.errors).is_empty() {
+            self.errors.push(format_error(
+                "A virtual network needs an address space: add addressPrefixes.",
+                &space_path,
+            ));
+        }
+        let dns_servers = self.dns_servers(&object);
+        let location = envelope.location.map(normalise_location);
+        if let Some(location) = &location {
+            self.draft.locations.insert(id.clone(), location.clone());
+        }
+        let mut vnet = VirtualNetwork {
+            id: id.clone(),
+            location: location.unwrap_or_else(|| normalise_location(&self.options.location)),
+            address_space,
+            dns_servers,
+            subnets: BTreeMap::new(),
+            peerings: BTreeMap::new(),
+            tags: envelope.tags.clone(),
+        };
+        let list_path = path.key("subnets");
+        for (index, item) in object.array("subnets", self.errors).iter().enumerate() {
+            let path = list_path.index(index);
+            let Some((id, properties)) = self.nested(item, &path, Kind::Subnet, id) else {
+                continue;
+            };
+            let subnet = self.subnet(&id, properties, &path.key("properties"));
+            if vnet.subnets.insert(id.clone(), subnet).is_some() {
+                self.twice(&id, &path);
+            }
+        }
+        let list_path = path.key("virtualNetworkPeerings");
+        for (index, item) in object
+            .array("virtualNetworkPeerings", self.errors)
+            .iter()
+            .enumerate()
+        {
+            let path = list_path.index(index);
+            let nested = self.nested(item, &path, Kind::VirtualNetworkPeering, id);
+            let Some((id, properties)) = nested else {
+                continue;
+            };
+            let peering = self.peering(&id, properties, &path.key("properties"));
+            if let Some(peering) = peering
+                && vnet.peerings.insert(id.clone(), peering).is_some()
+            {
+                self.twice(&id, &path);
+            }
+        }
+        self.draft.virtual_networks.insert(id.clone(), vnet);
+    }
+
+    /// Id and properties of a child in its parent's properties.
+    pub(super) fn nested<'v>(
+        &mut self,
+        item: &'v Value,
+        path: &Path<'_>,
+        kind: Kind,
+        parent: &ResourceId,
+    ) -> Option<(ResourceId, &'v Value)> {
+        // The object lives as long as the path; the properties as long as the item.
+        let name = {
+            let object = Object::open(item, path, NESTED, self.errors);
+            let name = object.needed_text("name", self.errors)?;
+            let good = kind.check_name(name);
+            self.errors
+                .keep(good.map_err(|error| error.at(path.key("name").to_string())))?;
+            name.to_owned()
+        };
+        let id = kind.id(group_of(parent), &[parent.name(), &name]);
+        let properties = item.as_object().and_then(|fields| {
+            fields
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case("properties"))
+        });
+        Some((id, properties.map_or(&Value::Null, |(_, value)| value)))
+    }
+
+    pub(super) fn twice(&mut self, id: &ResourceId, path: &Path<'_>) {
+        self.errors.push(
+            ArmError::new(
+                "DuplicateResourceName",
+                format!(
+                    "The name '{}' is there twice: rename or remove one.",
+                    id.name()
+                ),
+            )
+            .at(path.to_string()),
+        );
+    }
+
+    pub(super) fn subnet(
+        &mut self,
+        id: &ResourceId,
+        properties: &Value,
+        path: &Path<'_>,
+    ) -> Subnet {
+        let object = Object::open(properties, path, SUBNET, self.errors);
+        let mut address_prefixes = self.prefixes(&object, "addressPrefixes");
+        if let Some(text) = object.text("addressPrefix", self.errors) {
+            let single = self.prefix(text, &path.key("addressPrefix"));
+            match single {
+                // Exports have both, the single one being the first of the others.
+                Some(single) if address_prefixes.is_empty() => address_prefixes.push(single),
+                Some(single) if !address_prefixes.contains(&single) => {
+                    self.errors.push(format_error(
+                        "addressPrefix is not one of the addressPrefixes: remove addressPrefix.",
+                        &path.key("addressPrefix"),
+                    ))
+                }
+                _ => {}
+            }
+        } else if object.array("addressPrefixes", self.errors).is_empty() {
+            self.errors.push(format_error(
+                "A subnet needs an addressPrefix: add one.",
+                path,
+            ));
+        }
+        let route_table = object
+            .reference("routeTable", self.errors)
+            .and_then(|text| {
+                let path = path.key("routeTable").key("id").to_string();
+                let id = Kind::RouteTable.resolve(text, group_of(id));
+                self.errors.keep(id.map_err(|error| error.at(path)))
+            });
+        Subnet {
+            id: id.clone(),
+            address_prefixes,
+            route_table,
+        }
+    }
+
+    pub(super) fn peering(
+        &mut self,
+        id: &ResourceId,
+        properties: &Value,
+        path: &Path<'_>,
+    ) -> Option<VirtualNetworkPeering> {
+        let object = Object::open(properties, path, PEERING, self.errors);
+        let access = object.boolean("allowVirtualNetworkAccess", self.errors);
+        let forwarded = object.boolean("allowForwardedTraffic", self.errors);
+        let transit = object.boolean("allowGatewayTransit", self.errors);
+        let remote_gateways = object.boolean("useRemoteGateways", self.errors);
+        if object.boolean("doNotVerifyRemoteGateways", self.errors) == Some(true) {
+            self.draft.unverified_gateways.insert(id.clone());
+        }
+        if object.get("remoteVirtualNetwork").is_none() {
+            self.errors.push(format_error(
+                "A peering needs its remoteVirtualNetwork: add {\"id\": \"…\"}.",
+                path,
+            ));
+        }
+        let remote = object.reference("remoteVirtualNetwork", self.errors)?;
+        let remote = Kind::VirtualNetwork.resolve(remote, group_of(id));
+        let remote_path = path.key("remoteVirtualNetwork").key("id").to_string();
+        let remote = self
+            .errors
+            .keep(remote.map_err(|error| error.at(remote_path)))?;
+        Some(VirtualNetworkPeering {
+            id: id.clone(),
+            remote_virtual_network: remote,
+            allow_virtual_network_access: access.unwrap_or(true),
+            allow_forwarded_traffic: forwarded.unwrap_or(false),
+            allow_gateway_transit: transit.unwrap_or(false),
+            use_remote_gateways: remote_gateways.unwrap_or(false),
+            // Until the other side is looked for.
+            peering_state: PeeringState::Initiated,
+            peering_sync_level: PeeringSyncLevel::RemoteNotInSync,
+            remote_address_space: Vec::new(),
+        })
+    }
+
+    fn prefixes(&mut self, object: &Object<'_, '_>, name: &str) -> Vec<IpNet> {
+        let path = object.path.key(name);
+        let texts = object.texts(name, self.errors);
+        texts
+            .into_iter()
+            .filter_map(|(index, text)| self.prefix(text, &path.index(index)))
+            .collect()
+    }
+
+    pub(super) fn prefix(&mut self, text: &str, path: &Path<'_>) -> Option<IpNet> {
+        self.errors
+            .keep(prefix::parse(text).map_err(|error| error.at(path.to_string())))
+    }
+
+    fn dns_servers(&mut self, object: &Object<'_, '_>) -> Vec<IpAddr> {
+        let path = object.path.key("dhcpOptions");
+        let options = object.get("dhcpOptions").unwrap_or(&Value::Null);
+        let options = Object::open(options, &path, DHCP_OPTIONS, self.errors);
+        let list_path = path.key("dnsServers");
+        let texts = options.texts("dnsServers", self.errors);
+        texts
+            .into_iter()
+            .filter_map(|(index, text)| self.address(text, &list_path.index(index)))
+            .collect()
+    }
+
+    pub(super) fn address(&mut self, text: &str, path: &Path<'_>) -> Option<IpAddr> {
+        let address = text.trim().parse().map_err(|_| {
+            ArmError::new(
+                "InvalidIPAddressFormat",
+                format!("'{text}' is not an IP address: write one such as 10.0.0.4 or fd00:1::4."),
+            )
+            .at(path.to_string())
+        });
+        self.errors.keep(address)
+    }
+}

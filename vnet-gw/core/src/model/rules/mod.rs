@@ -1,0 +1,81 @@
+//! The rules of `azure-semantics.md` (B, C, D) that concern more than one property: the resources
+//! are held against one another, and what follows from all of them (peering states, dynamic
+//! addresses, MAC addresses) is filled in. Errors have the resource's id as their target.
+
+mod address_space;
+mod network_interface;
+mod peering;
+mod route_table;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{ArmError, ResourceId, Topology, error::Errors, read::Draft};
+
+/// The topology of a draft; what breaks a rule is collected.
+pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
+    let Draft {
+        mut virtual_networks,
+        unverified_gateways,
+        mut route_tables,
+        network_interfaces,
+        locations,
+    } = draft;
+    address_space::check(&virtual_networks, errors);
+    peering::check(&virtual_networks, &unverified_gateways, errors);
+    peering::connect(&mut virtual_networks);
+    route_tables
+        .values_mut()
+        .for_each(|table| route_table::sort(table, errors));
+    route_table::check_subnets(&virtual_networks, &route_tables, &locations, errors);
+    let network_interfaces =
+        network_interface::settle(network_interfaces, &virtual_networks, &locations, errors);
+    Topology {
+        virtual_networks,
+        route_tables: route_tables
+            .into_iter()
+            .map(|(id, table)| (id, Arc::new(table)))
+            .collect(),
+        network_interfaces,
+    }
+}
+
+fn error(code: &str, target: &ResourceId, message: String) -> ArmError {
+    ArmError::new(code, message).at(target.as_str())
+}
+
+/// `InvalidResourceReference`: what is referred to is not there.
+fn not_found<'a>(
+    noun: &str,
+    missing: &ResourceId,
+    target: &ResourceId,
+    mut known: impl Iterator<Item = &'a ResourceId>,
+) -> ArmError {
+    // The commonest mistake is a full id of another resource group.
+    let hint = known.find(|id| id.name().eq_ignore_ascii_case(missing.name())).map_or_else(
+        || "add it, or correct the id".to_owned(),
+        |id| format!("there is {id}; correct the id, or deploy to that subscription and resource group"),
+    );
+    let message = format!("The {noun} {missing} is not in the template: {hint}.");
+    error("InvalidResourceReference", target, message)
+}
+
+/// Azure finds what is referred to in the same region only. Locations that are not written are
+/// that of the resource group, and agree.
+fn check_location(
+    target: &ResourceId,
+    other: &ResourceId,
+    locations: &BTreeMap<ResourceId, String>,
+    errors: &mut Errors,
+) {
+    if let (Some(here), Some(there)) = (locations.get(target), locations.get(other))
+        && here != there
+    {
+        errors.push(error(
+            "InvalidResourceReference",
+            target,
+            format!("It is in {here}, but {other}, which it belongs to, is in {there}: use one location."),
+        ));
+    }
+}

@@ -1,0 +1,118 @@
+//! The parameters a template declares, and the values the deployment gives them.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{
+    evaluate::{Evaluator, Lazy, Parameter, invalid},
+    get,
+};
+use crate::model::ArmError;
+
+/// Declares the parameters, with the values given in the options.
+pub(super) fn declare<'t>(
+    evaluator: &mut Evaluator<'t>,
+    declared: Option<&'t Map<String, Value>>,
+) -> Result<(), ArmError> {
+    let given = &evaluator.options.parameters;
+    if let Some(stray) = given
+        .keys()
+        .find(|name| declared.is_none_or(|all| get(all, name).is_none()))
+    {
+        let names: Vec<&str> = declared
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .collect();
+        return Err(invalid(format!(
+            "A value is given for '{stray}', which is no parameter of the template; it has: {}.",
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        )));
+    }
+    for (name, declaration) in declared.into_iter().flatten() {
+        let path = format!("parameters.{name}");
+        let Value::Object(declaration) = declaration else {
+            return Err(invalid("A parameter is an object with a type.").at(path));
+        };
+        let parameter = match (get(given, name), get(declaration, "defaultValue")) {
+            (Some(value), _) => {
+                check(declaration, value).map_err(|error| invalid(error).at(path))?;
+                Parameter::Given(value.clone())
+            }
+            (None, Some(default)) => Parameter::Default(Lazy::new(Cow::Borrowed(default))),
+            (None, None) => match get(declaration, "nullable") {
+                Some(Value::Bool(true)) => Parameter::Given(Value::Null),
+                _ => Parameter::Missing,
+            },
+        };
+        evaluator.parameters.insert(name.to_lowercase(), parameter);
+    }
+    Ok(())
+}
+
+/// Whether a given value is what the declaration wants.
+fn check(declaration: &Map<String, Value>, value: &Value) -> Result<(), String> {
+    let wanted = get(declaration, "type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let fits = match wanted.to_ascii_lowercase().as_str() {
+        "string" | "securestring" => value.is_string(),
+        "int" => value.is_i64(),
+        "bool" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" | "secureobject" => value.is_object(),
+        _ => {
+            return Err(format!(
+                "'{wanted}' is no type of a parameter: write string, int, bool, \
+                                 array or object."
+            ));
+        }
+    };
+    if !fits {
+        return Err(format!(
+            "The given value is not of the type {wanted}: correct it."
+        ));
+    }
+    if let Some(Value::Array(allowed)) = get(declaration, "allowedValues")
+        && !allowed.contains(value)
+    {
+        let allowed: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        return Err(format!(
+            "The given value is not allowed: give one of {}.",
+            allowed.join(", ")
+        ));
+    }
+    let size = match value {
+        Value::String(text) => Some(text.chars().count() as u64),
+        Value::Array(items) => Some(items.len() as u64),
+        _ => None,
+    };
+    let limit = |name| get(declaration, name).and_then(Value::as_i64);
+    let outside = |size: i64, least, most| {
+        limit(least).is_some_and(|least| size < least)
+            || limit(most).is_some_and(|most| size > most)
+    };
+    match (size, value.as_i64()) {
+        (Some(size), _)
+            if outside(
+                size.try_into().unwrap_or(i64::MAX),
+                "minLength",
+                "maxLength",
+            ) =>
+        {
+            Err(
+                "The given value is shorter or longer than minLength and maxLength allow."
+                    .to_owned(),
+            )
+        }
+        (None, Some(number)) if outside(number, "minValue", "maxValue") => {
+            Err("The given value is outside minValue and maxValue.".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
