@@ -9,43 +9,51 @@ use crate::Addr6;
 
 /// `x`, in a way that the compiler cannot reason about.
 #[inline(always)]
-fn opaque(x: u64) -> u64 {
+pub fn opaque(x: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut x = x;
-        // SAFETY: the empty template touches nothing but the register it is given.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack)) };
+        // SAFETY: the move touches nothing but the register it is given. (An empty template would do
+        // for the compiler, but leaves two lines of debug information at one instruction, which the
+        // kernel refuses.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) x, options(pure, nomem, nostack)) };
         x
     }
     #[cfg(not(target_arch = "bpf"))]
     x
 }
 
+/// Bit 63, as a number. Opaque on both sides: the compiler turns a sign bit into a comparison where
+/// it sees either the number it comes from or the mask that is made of it.
+#[inline(always)]
+fn sign(x: u64) -> u64 {
+    opaque(opaque(x) >> 63)
+}
+
 /// All ones for 0, 0 for 1.
 #[inline(always)]
 fn mask_unless(bit: u64) -> u64 {
-    // Opaque once more: a mask made of a sign bit would become a conditional select again.
-    opaque(bit.wrapping_sub(1))
+    bit.wrapping_sub(1)
 }
 
 /// All ones where `a <= b`, else 0.
 #[inline(always)]
 pub fn mask_le32(a: u32, b: u32) -> u64 {
     // The difference of two 32-bit numbers has its sign in bit 63.
-    mask_unless(opaque((b as u64).wrapping_sub(a as u64)) >> 63)
+    mask_unless(sign((b as u64).wrapping_sub(a as u64)))
 }
 
 /// 1 where `a < b`, else 0 (Hacker's Delight, 2-12).
 #[inline(always)]
 fn less(a: u64, b: u64) -> u64 {
-    opaque((!a & b) | ((!a | b) & a.wrapping_sub(b))) >> 63
+    sign((!a & b) | ((!a | b) & a.wrapping_sub(b)))
 }
 
 /// All ones where `a <= b`, else 0.
 #[inline(always)]
 pub fn mask_le128(a: Addr6, b: Addr6) -> u64 {
     let differs = b.hi ^ a.hi;
-    let hi_differs = opaque(differs | differs.wrapping_neg()) >> 63;
+    let hi_differs = sign(differs | differs.wrapping_neg());
     let greater = less(b.hi, a.hi) | (less(b.lo, a.lo) & (hi_differs ^ 1));
     mask_unless(greater)
 }

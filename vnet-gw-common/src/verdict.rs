@@ -58,8 +58,6 @@ reasons! {
     NotRoutable = "not_routable", Drop;
     /// Header fields that cannot be true (version, header length).
     BadHeader = "bad_header", Drop;
-    /// More IPv6 extension headers than are followed (eight).
-    ExtensionHeaders = "extension_headers", Drop;
     /// TTL or hop limit used up.
     TtlExpired = "ttl_expired", Drop;
     /// No route matches.

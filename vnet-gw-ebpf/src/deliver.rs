@@ -9,8 +9,7 @@ use crate::{
     packet::Hook,
     rewrite,
     route::{self, NextHop},
-    source,
-    trace::trace,
+    source, trace,
     verdict::Refused,
 };
 
@@ -22,14 +21,7 @@ pub fn forward<F: Family, H: Hook, const TRACE: bool>(
 ) -> Result<u32, Refused> {
     let ip = F::header(hook.packet(), hook.frame_len())?;
     if TRACE {
-        trace!(
-            hook,
-            "parse: IPv{} length {} protocol {} ttl {}",
-            if F::V6 { 6 } else { 4 },
-            ip.len,
-            ip.upper.protocol,
-            ip.ttl
-        );
+        trace::ip::<F>(&ip);
     }
     if F::V6 && answer::is_neighbour_discovery(hook.packet(), &ip.upper) {
         return answer::neighbour(hook, id, port);
@@ -41,25 +33,12 @@ pub fn forward<F: Family, H: Hook, const TRACE: bool>(
     let origin = source::check::<F>(settings, id, port, ip.source)?;
     let route = route::find::<F>(port, &ip, hook.segments())?;
     if TRACE {
-        trace!(
-            hook,
-            "route: table {} number {} action {} kind {} scope {}",
-            port.table,
-            route.leaf.route(),
-            route.leaf.action(),
-            route.action.kind(),
-            route.action.scope()
-        );
+        trace::route(&route);
     }
     let hop = route::next_hop::<F>(&route.action, ip.destination, origin)?;
     let endpoint = find_endpoint::<F>(settings, &hop)?;
     if TRACE {
-        trace!(
-            hook,
-            "endpoint: port {} mac {:x}",
-            endpoint.port(),
-            endpoint.mac()
-        );
+        trace::endpoint(endpoint.port(), endpoint.mac());
     }
     hand_over::<F, H>(hook, &ip, endpoint)
 }

@@ -28,20 +28,16 @@ pub struct Ip<A> {
     pub upper: Upper,
 }
 
-/// Where the upper layer begins.
+/// What follows the IP header. IPv6 extension headers are not followed here: routing does not need
+/// them, and each would cost every packet a branch.
 #[derive(Clone, Copy)]
 pub struct Upper {
-    /// IP protocol number behind any extension headers; [`Upper::UNKNOWN`] where they cannot be
-    /// followed.
+    /// IP protocol number, or the first extension header's.
     pub protocol: u8,
-    /// A fragment other than the first: there is no upper-layer header.
+    /// An IPv4 fragment other than the first: there is no upper-layer header.
     pub later_fragment: bool,
     /// Offset from the start of the frame.
     pub at: usize,
-}
-
-impl Upper {
-    pub const UNKNOWN: u8 = 255;
 }
 
 /// The winning route.
@@ -66,6 +62,8 @@ pub trait Family {
     fn counter(table: u32, index: u32) -> Option<*mut Counter>;
     fn endpoint(settings: &Settings, scope: u32, address: Self::Addr) -> Option<Endpoint>;
     fn next_hop(action: &Action) -> Self::Addr;
+    /// In network order; IPv4 in the first four.
+    fn bytes(address: Self::Addr) -> [u8; 16];
     /// Decrements TTL or hop limit.
     ///
     /// # Safety
@@ -213,6 +211,12 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn bytes(address: u32) -> [u8; 16] {
+        let [a, b, c, d] = address.to_be_bytes();
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    #[inline(always)]
     unsafe fn decrement(packet: Packet, ttl: u8) {
         // SAFETY: the header is there, as the caller promises. RFC 1624: TTL is the upper byte of
         // its word, so one less there is 0x0100 more in the sum, whose carry is folded in.
@@ -225,61 +229,6 @@ impl Family for V4 {
 }
 
 pub struct V6;
-
-const NEXT_HOP_BY_HOP: u8 = 0;
-const NEXT_ROUTING: u8 = 43;
-const NEXT_FRAGMENT: u8 = 44;
-const NEXT_AUTHENTICATION: u8 = 51;
-const NEXT_DESTINATION: u8 = 60;
-const NEXT_MOBILITY: u8 = 135;
-const MAX_EXTENSION_HEADERS: usize = 8;
-
-const fn is_extension(next: u8) -> bool {
-    matches!(
-        next,
-        NEXT_HOP_BY_HOP
-            | NEXT_ROUTING
-            | NEXT_FRAGMENT
-            | NEXT_AUTHENTICATION
-            | NEXT_DESTINATION
-            | NEXT_MOBILITY
-    )
-}
-
-/// Follows the extension headers (RFC 8200, section 4).
-#[inline(always)]
-fn upper6(packet: Packet, next: u8) -> Result<Upper, Refused> {
-    let mut upper = Upper {
-        protocol: next,
-        later_fragment: false,
-        at: ETH_LEN + 40,
-    };
-    if !is_extension(next) {
-        return Ok(upper);
-    }
-    for _ in 0..MAX_EXTENSION_HEADERS {
-        let (Some(next), Some(len)) = (packet.byte(upper.at), packet.byte(upper.at + 1)) else {
-            upper.protocol = Upper::UNKNOWN;
-            return Ok(upper);
-        };
-        let here = upper.protocol;
-        if here == NEXT_FRAGMENT {
-            if let Some(word) = packet.word(upper.at + 2) {
-                upper.later_fragment = u16::from_be(word) & 0xfff8 != 0;
-            }
-        }
-        upper.at += match here {
-            NEXT_FRAGMENT => 8,
-            NEXT_AUTHENTICATION => (len as usize + 2) * 4,
-            _ => (len as usize + 1) * 8,
-        };
-        upper.protocol = next;
-        if !is_extension(next) || upper.later_fragment {
-            return Ok(upper);
-        }
-    }
-    Err(Reason::ExtensionHeaders.into())
-}
 
 impl Family for V6 {
     type Addr = Addr6;
@@ -301,6 +250,11 @@ impl Family for V6 {
                 load6(packet, 38),
             )
         };
+        let upper = Upper {
+            protocol: next,
+            later_fragment: false,
+            at: ETH_LEN + 40,
+        };
         if version != 6 {
             return Err(Reason::BadHeader.into());
         }
@@ -319,7 +273,7 @@ impl Family for V6 {
             destination,
             ttl,
             len,
-            upper: upper6(packet, next)?,
+            upper,
         })
     }
 
@@ -390,6 +344,11 @@ impl Family for V6 {
     #[inline(always)]
     fn next_hop(action: &Action) -> Addr6 {
         action.next_hop6()
+    }
+
+    #[inline(always)]
+    fn bytes(address: Addr6) -> [u8; 16] {
+        address.to_bits().to_be_bytes()
     }
 
     #[inline(always)]

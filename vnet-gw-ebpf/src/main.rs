@@ -10,6 +10,7 @@
 
 mod answer;
 mod deliver;
+mod extension;
 mod family;
 mod maps;
 mod packet;
@@ -23,7 +24,6 @@ mod verdict;
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::bpf_get_prandom_u32,
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -33,7 +33,6 @@ use crate::{
     family::{V4, V6},
     packet::{Hook, Tc, Xdp},
     parse::EtherType,
-    trace::trace,
     verdict::Refused,
 };
 
@@ -63,43 +62,35 @@ fn enter<H: Hook>(hook: H) -> u32 {
     let Some(port) = maps::port(id) else {
         return refuse::drop_uncounted_port(hook);
     };
-    let outcome = if port.flags & Port::TRACE != 0 && sampled(port) {
-        process::<H, true>(hook, id, port)
-    } else {
-        process::<H, false>(hook, id, port)
-    };
-    match outcome {
+    if port.flags & Port::TRACE != 0 && trace::sampled(port) {
+        return traced(hook, id, port);
+    }
+    match process::<H, false>(hook, id, port) {
         Ok(action) => action,
         Err(refused) => refuse::refuse(hook, id, refused.reason as u32, refused.mtu),
     }
 }
 
+/// The same path, noting what each step found.
 #[inline(always)]
-fn sampled(port: &Port) -> bool {
-    // SAFETY: no arguments, no memory.
-    port.trace_every <= 1 || unsafe { bpf_get_prandom_u32() } % port.trace_every == 0
+fn traced<H: Hook>(hook: H, id: u32, port: &Port) -> u32 {
+    trace::begin(port.table);
+    trace::end(process::<H, true>(hook, id, port));
+    // Read back from memory: else the verifier walks the logging code once for every reason.
+    match trace::log(hook, id) {
+        Ok(action) => action,
+        Err(refused) => refuse::refuse(hook, id, refused.reason, refused.mtu),
+    }
 }
 
 #[inline(always)]
 fn process<H: Hook, const TRACE: bool>(hook: H, id: u32, port: &Port) -> Result<u32, Refused> {
-    let outcome = match parse::ethernet(hook, port)? {
+    match parse::ethernet(hook, port)? {
         EtherType::Ipv4 => deliver::forward::<V4, H, TRACE>(hook, id, port),
         EtherType::Ipv6 => deliver::forward::<V6, H, TRACE>(hook, id, port),
         EtherType::Arp => answer::arp(hook, id, port),
         EtherType::Other => Err(Refused::for_reason(Reason::NotIp)),
-    };
-    if TRACE {
-        match &outcome {
-            Ok(action) => trace!(hook, "verdict: action {}", *action),
-            Err(refused) => {
-                trace!(
-                    hook,
-                    "verdict: refused, reason {} mtu {}", refused.reason as u32, refused.mtu
-                )
-            }
-        }
     }
-    outcome
 }
 
 /// The loop's bound checks are the verifier's business; nothing here panics.

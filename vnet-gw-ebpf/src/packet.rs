@@ -13,7 +13,7 @@ use aya_ebpf::{
         bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
     },
 };
-use vnet_gw_common::port::Port;
+use vnet_gw_common::{branchless::opaque, port::Port};
 
 use crate::maps::VG_DEVICES;
 
@@ -55,10 +55,17 @@ impl Packet {
         unsafe { *((self.start + at) as *mut T) = value }
     }
 
+    /// The place `at` bytes in, where that is not a constant: computed once, so that the register the
+    /// verifier sees compared is the one that is used.
+    #[inline(always)]
+    fn at(self, at: usize) -> usize {
+        opaque((self.start + at) as u64) as usize
+    }
+
     /// The 16-bit word at `at`, in network order, if it is there.
     #[inline(always)]
     pub fn word(self, at: usize) -> Option<u16> {
-        let pointer = self.start + at;
+        let pointer = self.at(at);
         if pointer + 2 > self.end {
             return None;
         }
@@ -66,10 +73,21 @@ impl Packet {
         Some(unsafe { *(pointer as *const u16) })
     }
 
+    /// The 32-bit word at `at`, in network order, if it is there.
+    #[inline(always)]
+    pub fn double_word(self, at: usize) -> Option<u32> {
+        let pointer = self.at(at);
+        if pointer + 4 > self.end {
+            return None;
+        }
+        // SAFETY: in bounds by the comparison above; alignment is the module's matter.
+        Some(unsafe { *(pointer as *const u32) })
+    }
+
     /// The byte at `at`, if it is there.
     #[inline(always)]
     pub fn byte(self, at: usize) -> Option<u8> {
-        let pointer = self.start + at;
+        let pointer = self.at(at);
         if pointer + 1 > self.end {
             return None;
         }

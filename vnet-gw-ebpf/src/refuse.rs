@@ -8,6 +8,7 @@ use vnet_gw_common::{
 };
 
 use crate::{
+    extension,
     family::{Family, Ip, V4, V6, store6},
     maps::{self, VG_ICMP_RATE, VG_REASONS, VG_SETTINGS, VG_SUBNETS},
     packet::{ETH_LEN, Hook},
@@ -236,15 +237,11 @@ fn error6<H: Hook>(
 ) -> Option<Reason> {
     const AT: usize = ETH_LEN + 40;
     // RFC 4443, section 2.4 (e).
-    if (subnet.gateway6 == Addr6 { hi: 0, lo: 0 }) || ip.upper.later_fragment {
+    let upper = extension::follow(hook.packet(), ip.upper)?;
+    if (subnet.gateway6 == Addr6 { hi: 0, lo: 0 }) || upper.later_fragment {
         return None;
     }
-    if ip.upper.protocol == ICMPV6
-        && hook
-            .packet()
-            .byte(ip.upper.at)
-            .is_none_or(|kind| kind < 128)
-    {
+    if upper.protocol == ICMPV6 && hook.packet().byte(upper.at).is_none_or(|kind| kind < 128) {
         return None;
     }
     if !admitted(id) {

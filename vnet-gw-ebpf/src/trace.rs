@@ -1,10 +1,199 @@
-//! Tracing: one line a step, through `aya-log`, for sampled packets of traced ports only. The
-//! traced copy of the path is generated separately, so that the fast one pays nothing for it.
+//! Tracing: what each step found, for sampled packets of traced ports, through `aya-log`.
+//!
+//! The traced copy of the path notes facts in a per-CPU record, and one function outside the path
+//! logs them, a line a step; the fast copy pays nothing for either.
 
-macro_rules! trace {
-    ($hook:expr, $($arg:tt)+) => {
-        aya_log_ebpf::info!(&$hook, $($arg)+)
-    };
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use aya_log_ebpf::info;
+use vnet_gw_common::port::Port;
+
+use crate::{
+    family::{Family, Ip, Route},
+    packet::Hook,
+    verdict::Refused,
+};
+
+/// How far the packet got; each step notes its own number.
+pub const AT_ETHERNET: u32 = 0;
+pub const AT_IP: u32 = 1;
+pub const AT_ROUTE: u32 = 2;
+pub const AT_ENDPOINT: u32 = 3;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Facts {
+    source: [u8; 16],
+    destination: [u8; 16],
+    mac: u64,
+    /// One of `AT_*`.
+    reached: u32,
+    v6: u32,
+    len: u32,
+    ttl: u32,
+    protocol: u32,
+    route: u32,
+    action: u32,
+    kind: u32,
+    scope: u32,
+    endpoint_port: u32,
+    table: u32,
+    /// The program's return value, where it is not refused.
+    action_code: u32,
+    /// 0, or the reason's number plus one.
+    refused: u32,
+    mtu: u32,
 }
 
-pub(crate) use trace;
+/// A refusal as read back.
+pub struct Noted {
+    pub reason: u32,
+    pub mtu: u32,
+}
+
+#[btf_map]
+static VG_TRACE: PerCpuArray<Facts, 1> = PerCpuArray::new();
+
+#[inline(always)]
+fn facts() -> Option<&'static mut Facts> {
+    // SAFETY: the record of this CPU; the program is not re-entered on it.
+    VG_TRACE.get_ptr_mut(0).map(|facts| unsafe { &mut *facts })
+}
+
+#[inline(always)]
+pub fn begin(table: u32) {
+    if let Some(facts) = facts() {
+        facts.reached = AT_ETHERNET;
+        facts.table = table;
+    }
+}
+
+#[inline(always)]
+pub fn ip<F: Family>(ip: &Ip<F::Addr>) {
+    if let Some(facts) = facts() {
+        facts.reached = AT_IP;
+        facts.v6 = F::V6 as u32;
+        facts.source = F::bytes(ip.source);
+        facts.destination = F::bytes(ip.destination);
+        facts.len = ip.len;
+        facts.ttl = u32::from(ip.ttl);
+        facts.protocol = u32::from(ip.upper.protocol);
+    }
+}
+
+#[inline(always)]
+pub fn route(route: &Route) {
+    if let Some(facts) = facts() {
+        facts.reached = AT_ROUTE;
+        facts.route = route.leaf.route();
+        facts.action = route.leaf.action();
+        facts.kind = route.action.kind();
+        facts.scope = route.action.scope();
+    }
+}
+
+#[inline(always)]
+pub fn endpoint(port: u32, mac: u64) {
+    if let Some(facts) = facts() {
+        facts.reached = AT_ENDPOINT;
+        facts.endpoint_port = port;
+        facts.mac = mac;
+    }
+}
+
+#[inline(always)]
+pub fn end(outcome: Result<u32, Refused>) {
+    if let Some(facts) = facts() {
+        match outcome {
+            Ok(action) => {
+                facts.action_code = action;
+                facts.refused = 0;
+            }
+            Err(refused) => {
+                facts.refused = refused.reason as u32 + 1;
+                facts.mtu = refused.mtu;
+            }
+        }
+    }
+}
+
+/// Logs the steps and yields the outcome.
+#[inline(always)]
+pub fn log<H: Hook>(hook: H, id: u32) -> Result<u32, Noted> {
+    log_steps(hook, id);
+    let Some(facts) = facts() else {
+        return Ok(H::drop());
+    };
+    match facts.refused {
+        0 => Ok(facts.action_code),
+        refused => Err(Noted {
+            reason: refused - 1,
+            mtu: facts.mtu,
+        }),
+    }
+}
+
+#[inline(never)]
+fn log_steps<H: Hook>(hook: H, id: u32) {
+    let Some(facts) = facts() else { return };
+    info!(&hook, "trace port={} step=ethernet", id);
+    if facts.reached >= AT_IP {
+        if facts.v6 != 0 {
+            info!(
+                &hook,
+                "trace port={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
+                id,
+                facts.source,
+                facts.destination,
+                facts.protocol,
+                facts.ttl,
+                facts.len
+            );
+        } else {
+            let [a, b, c, d, ..] = facts.source;
+            let [e, f, g, h, ..] = facts.destination;
+            info!(
+                &hook,
+                "trace port={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
+                id,
+                [a, b, c, d],
+                [e, f, g, h],
+                facts.protocol,
+                facts.ttl,
+                facts.len
+            );
+        }
+    }
+    if facts.reached >= AT_ROUTE {
+        info!(
+            &hook,
+            "trace port={} step=route table={} route={} action={} kind={} scope={}",
+            id,
+            facts.table,
+            facts.route,
+            facts.action,
+            facts.kind,
+            facts.scope
+        );
+    }
+    if facts.reached >= AT_ENDPOINT {
+        info!(
+            &hook,
+            "trace port={} step=endpoint port={} mac={:mac}",
+            id,
+            facts.endpoint_port,
+            vnet_gw_common::mac_from_u64(facts.mac)
+        );
+    }
+    info!(
+        &hook,
+        "trace port={} step=verdict refused={}", id, facts.refused
+    );
+}
+
+/// Whether this packet of a traced port is one of those looked at.
+#[inline(always)]
+pub fn sampled(port: &Port) -> bool {
+    // SAFETY: no arguments, no memory.
+    port.trace_every <= 1
+        || unsafe { aya_ebpf::helpers::bpf_get_prandom_u32() } % port.trace_every == 0
+}
