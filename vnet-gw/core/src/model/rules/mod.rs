@@ -6,8 +6,6 @@ mod address_space;
 mod network_interface;
 mod peering;
 mod route_table;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -100,14 +100,12 @@ impl<'t> Evaluator<'t> {
     /// Evaluates every string of a value, in place.
     pub(super) fn evaluate(&self, value: &mut Value, loops: &Loops) -> Result<(), ArmError> {
         match value {
-            Value::String(text) => {
-                // Nearly every string is a literal; none is copied.
-                if text.starts_with('[') {
-                    *value = match expression::classify(text) {
-                        Text::Literal(literal) => Value::String(literal.to_owned()),
-                        Text::Expression(source) => self.run(source, loops)?.into_owned(),
-                    };
-                }
+            // Nearly every string is a literal; none is copied.
+            Value::String(text) if text.starts_with('[') => {
+                *value = match expression::classify(text) {
+                    Text::Literal(literal) => Value::String(literal.to_owned()),
+                    Text::Expression(source) => self.run(source, loops)?.into_owned(),
+                };
             }
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {

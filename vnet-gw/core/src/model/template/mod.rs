@@ -9,8 +9,6 @@ pub(super) mod json;
 mod network;
 mod parameters;
 mod resources;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 

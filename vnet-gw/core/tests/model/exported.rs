@@ -5,7 +5,7 @@ use vnet_gw_core::model::{
     parse_template,
 };
 
-const EXPORTED: &str = include_str!("fixtures/exported.json");
+const EXPORTED: &str = include_str!("../fixtures/exported.json");
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/vnet-gw";
 
 fn id(rest: &str) -> ResourceId {

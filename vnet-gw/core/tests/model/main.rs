@@ -1,0 +1,9 @@
+//! From the text of a template to a topology, through the public API.
+
+mod exported;
+mod properties;
+mod random;
+mod rules;
+mod scale;
+mod support;
+mod template;
