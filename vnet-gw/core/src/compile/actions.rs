@@ -1,14 +1,10 @@
 //! The numbering of a table's actions.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use vnet_gw_common::table::Leaf;
 
-use super::ActionImage;
+use super::{ActionImage, hash::FastMap};
 
 /// Actions in the order of their first use.
 #[derive(Default)]
@@ -17,7 +13,8 @@ pub(super) struct Actions {
     numbers: BTreeMap<ActionImage, u32>,
     /// Of appliances that were resolved before. A table may have a million routes and a thousand
     /// appliances: this look-up is most of what a route costs.
-    appliances: HashMap<IpAddr, u32, BuildHasherDefault<Mix>>,
+    appliances4: FastMap<u32, u32>,
+    appliances6: FastMap<u128, u32>,
 }
 
 /// More actions than a leaf can number.
@@ -47,49 +44,22 @@ impl Actions {
         address: IpAddr,
         resolve: impl FnOnce() -> ActionImage,
     ) -> Result<u32, Full> {
-        if let Some(&number) = self.appliances.get(&address) {
+        let known = match address {
+            IpAddr::V4(address) => self.appliances4.get(&address.to_bits()),
+            IpAddr::V6(address) => self.appliances6.get(&address.to_bits()),
+        };
+        if let Some(&number) = known {
             return Ok(number);
         }
         let number = self.number(&resolve())?;
-        self.appliances.insert(address, number);
+        match address {
+            IpAddr::V4(address) => self.appliances4.insert(address.to_bits(), number),
+            IpAddr::V6(address) => self.appliances6.insert(address.to_bits(), number),
+        };
         Ok(number)
     }
 
     pub(super) fn into_list(self) -> Vec<ActionImage> {
         self.list
-    }
-}
-
-/// A multiply-and-fold hash. Addresses come from the operator's own configuration, and a table has
-/// two thousand of them at most, so nobody gains by finding collisions.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Mix {
-    fn fold(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * u128::from(0x9fb2_1c65_1e98_df25_u64);
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-}
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.fold(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {
-        // The length of an address says no more than its family.
-    }
-
-    fn write_isize(&mut self, word: isize) {
-        self.fold(word as u64 ^ 0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -1,8 +1,8 @@
 //! A topology with its references resolved to numbers, so that nothing is searched for twice.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
-use super::{CompileError, EndpointImage};
+use super::{CompileError, EndpointImage, hash::FastMap};
 use crate::model::{
     NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
 };
@@ -10,12 +10,67 @@ use crate::model::{
 /// Numbers of VNets are in the order of their ids.
 pub(super) struct Index<'a> {
     vnets: Vec<&'a VirtualNetwork>,
-    by_id: HashMap<&'a str, usize>,
-    subnets: HashMap<&'a str, Home<'a>>,
+    by_id: FastMap<&'a str, usize>,
+    subnets: FastMap<&'a str, Home<'a>>,
     /// By number of the local and of the remote VNet.
-    peerings: HashMap<(usize, usize), &'a VirtualNetworkPeering>,
-    /// By VNet, ordered by address.
-    endpoints: Vec<Vec<(IpAddr, &'a NetworkInterface)>>,
+    peerings: FastMap<(usize, usize), &'a VirtualNetworkPeering>,
+    /// By VNet.
+    endpoints: Vec<Endpoints<'a>>,
+}
+
+/// Addresses of one VNet as numbers, which sort and compare faster, in order.
+#[derive(Clone, Default)]
+struct Endpoints<'a> {
+    v4: Vec<(u32, &'a NetworkInterface)>,
+    v6: Vec<(u128, &'a NetworkInterface)>,
+}
+
+impl<'a> Endpoints<'a> {
+    fn push(&mut self, address: IpAddr, nic: &'a NetworkInterface) {
+        match address {
+            IpAddr::V4(address) => self.v4.push((address.to_bits(), nic)),
+            IpAddr::V6(address) => self.v6.push((address.to_bits(), nic)),
+        }
+    }
+
+    fn sort(&mut self) {
+        // Stable, so that the outcome does not depend on the sort where a topology is not valid.
+        self.v4.sort_by_key(|(address, _)| *address);
+        self.v6.sort_by_key(|(address, _)| *address);
+    }
+
+    fn find(&self, address: IpAddr) -> Option<&'a NetworkInterface> {
+        match address {
+            IpAddr::V4(address) => find(&self.v4, address.to_bits()),
+            IpAddr::V6(address) => find(&self.v6, address.to_bits()),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (IpAddr, &'a NetworkInterface)> {
+        let v4 = self
+            .v4
+            .iter()
+            .map(|(address, nic)| (IpAddr::V4((*address).into()), *nic));
+        let v6 = self
+            .v6
+            .iter()
+            .map(|(address, nic)| (IpAddr::V6((*address).into()), *nic));
+        v4.chain(v6)
+    }
+
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+}
+
+fn find<'a, K: Copy + Ord>(
+    endpoints: &[(K, &'a NetworkInterface)],
+    address: K,
+) -> Option<&'a NetworkInterface> {
+    let at = endpoints
+        .binary_search_by_key(&address, |(address, _)| *address)
+        .ok()?;
+    endpoints.get(at).map(|(_, nic)| *nic)
 }
 
 /// A subnet and the number of its VNet.
@@ -40,8 +95,8 @@ impl<'a> Index<'a> {
         let mut index = Self {
             by_id: by_id.collect(),
             subnets: subnets.collect(),
-            peerings: HashMap::new(),
-            endpoints: vec![Vec::new(); vnets.len()],
+            peerings: FastMap::default(),
+            endpoints: vec![Endpoints::default(); vnets.len()],
             vnets,
         };
         for (number, vnet) in index.vnets.iter().enumerate() {
@@ -51,15 +106,22 @@ impl<'a> Index<'a> {
                 }
             }
         }
+        // Neighbours by name often share a subnet; comparing is much cheaper than hashing.
+        let mut last: Option<Home<'a>> = None;
         for nic in topology.network_interfaces.values() {
-            let home = index.home(nic)?;
+            let home = match (last, nic.ip_configurations.first()) {
+                (Some(last), Some(primary)) if last.subnet.id == primary.subnet => last,
+                _ => index.home(nic)?,
+            };
+            last = Some(home);
             if let Some(endpoints) = index.endpoints.get_mut(home.vnet) {
-                let addresses = nic.ip_configurations.iter().map(|c| c.private_ip_address);
-                endpoints.extend(addresses.map(|address| (address, nic)));
+                for config in &nic.ip_configurations {
+                    endpoints.push(config.private_ip_address, nic);
+                }
             }
         }
         for endpoints in &mut index.endpoints {
-            endpoints.sort_by_key(|(address, _)| *address);
+            endpoints.sort();
         }
         Ok(index)
     }
@@ -94,25 +156,21 @@ impl<'a> Index<'a> {
 
     /// The NIC that has `address` in the VNet.
     pub(super) fn find(&self, vnet: usize, address: IpAddr) -> Option<&'a NetworkInterface> {
-        let endpoints = self.endpoints.get(vnet)?;
-        let at = endpoints
-            .binary_search_by_key(&address, |(address, _)| *address)
-            .ok()?;
-        endpoints.get(at).map(|(_, nic)| *nic)
+        self.endpoints.get(vnet)?.find(address)
     }
 
     /// All endpoints, ordered by VNet and address.
     pub(super) fn endpoint_images(&self) -> Vec<EndpointImage> {
-        let vnets = self.vnets.iter().zip(&self.endpoints);
-        let images = vnets.flat_map(|(vnet, endpoints)| {
-            endpoints.iter().map(|(address, nic)| EndpointImage {
+        let mut images = Vec::with_capacity(self.endpoints.iter().map(Endpoints::len).sum());
+        for (vnet, endpoints) in self.vnets.iter().zip(&self.endpoints) {
+            images.extend(endpoints.iter().map(|(address, nic)| EndpointImage {
                 vnet: vnet.id.clone(),
-                address: *address,
+                address,
                 mac: nic.mac_address,
                 nic: nic.id.clone(),
-            })
-        });
-        images.collect()
+            }));
+        }
+        images
     }
 
     /// VNets with endpoints.
@@ -121,7 +179,7 @@ impl<'a> Index<'a> {
             .endpoints
             .iter()
             .enumerate()
-            .filter(|(_, e)| !e.is_empty());
+            .filter(|(_, endpoints)| endpoints.len() > 0);
         filled.map(|(number, _)| number)
     }
 }

@@ -8,6 +8,7 @@
 
 mod actions;
 mod diff;
+mod hash;
 mod image;
 mod index;
 mod tables;

@@ -16,10 +16,14 @@ pub(super) struct Spec {
     vnets: Vec<VnetSpec>,
     /// Ends, kind, and the two sides' allowForwardedTraffic.
     peerings: Vec<(usize, usize, u8, bool, bool)>,
-    tables: Vec<(bool, Vec<(usize, u8, u8, usize)>)>,
+    /// disableBgpRoutePropagation and routes.
+    tables: Vec<(bool, Vec<RouteSpec>)>,
     /// VNet, space, address, forwarding, tagged with a device.
     nics: Vec<(usize, usize, u8, bool, bool)>,
 }
+
+/// Prefix, how much longer, next hop type, appliance.
+type RouteSpec = (usize, u8, u8, usize);
 
 #[derive(Clone, Debug)]
 struct VnetSpec {
