@@ -1,2 +1,4 @@
 //! The daemon as a library: what `main` and the tests drive.
+pub mod control;
+pub mod daemon;
 pub mod datapath;

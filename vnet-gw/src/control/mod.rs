@@ -1,0 +1,38 @@
+//! How the command line talks to a running daemon: a Unix socket for each instance, one JSON
+//! request a line, one JSON answer a line (or a stream of them).
+//!
+//! Who may ask is who may open the socket: its owner and group, mode 0660. Nothing is asked of the
+//! peer beyond that.
+
+mod client;
+mod names;
+mod packet;
+mod paths;
+mod protocol;
+mod reply;
+mod server;
+mod view;
+
+pub use client::{Client, ClientError};
+pub use names::{NameError, find_nic, find_subnet, group_of, short};
+pub use packet::{TraceStep, TracedPacket};
+pub use paths::RuntimeDir;
+pub use protocol::{
+    CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, Request, RequestLine, Response,
+    ResponseLine, Target, VERSION,
+};
+pub use reply::*;
+pub use server::{Asked, Server, TraceEnd, TraceFeed};
+pub(crate) use view::next_hop_of;
+pub use view::{counters, effective_routes, next_hop, peerings};
+
+use std::sync::Arc;
+
+use vnet_gw_core::{compile::Image, model::Topology};
+
+/// What is in force: answers about resources come from here, without a stop at the daemon's loop.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub topology: Arc<Topology>,
+    pub image: Arc<Image>,
+}

@@ -1,0 +1,352 @@
+//! The daemon's end of the socket: one task a connection, so that a client that does not read or
+//! does not finish its line waits for itself only.
+//!
+//! What follows from the snapshot is worked out on a thread of its own ([`spawn_blocking`]); what
+//! only the daemon's loop knows is asked of it by [`Asked`].
+
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, mpsc, oneshot, watch},
+    task::spawn_blocking,
+    time::{Instant, interval_at, timeout},
+};
+use vnet_gw_core::model::ResourceId;
+
+use super::{
+    CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
+    ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
+};
+use crate::datapath::Counters;
+
+/// Connections served at once; more wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// How long a client may take to read an answer, or to ask its next question.
+const SLOW: Duration = Duration::from_secs(60);
+/// Packets of a trace that wait for a slow client, before some are left out.
+const TRACE_QUEUE: usize = 256;
+const WATCH_AT_LEAST: Duration = Duration::from_millis(100);
+
+/// A question to the daemon's loop, with where the answer goes.
+#[derive(Debug)]
+pub enum Asked {
+    Status(oneshot::Sender<Status>),
+    Ports(oneshot::Sender<PortList>),
+    /// With the seconds since the daemon started.
+    Counters(oneshot::Sender<Result<(Counters, f64), ErrorReply>>),
+    Trace {
+        nic: ResourceId,
+        every: u32,
+        feed: TraceFeed,
+        answer: oneshot::Sender<Result<(), ErrorReply>>,
+    },
+    /// A client's feed is closed: what nobody wants is not traced.
+    TraceGone,
+}
+
+/// Where traced packets go. The client is gone once it is closed.
+pub type TraceFeed = mpsc::Sender<Result<TracedPacket, TraceEnd>>;
+
+/// What a feed carries besides packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceEnd {
+    /// So many packets were left out; the trace goes on.
+    Lost(u64),
+    /// The trace is over, and why.
+    Over(String),
+}
+
+/// Serves one instance's socket until it is dropped, which removes it.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens at `path` in place of whatever socket is there: the caller holds the instance's
+    /// lock, so it is nobody's.
+    pub fn listen(
+        path: &Path,
+        group: Option<u32>,
+        asked: mpsc::Sender<Asked>,
+        snapshot: watch::Receiver<Snapshot>,
+    ) -> io::Result<Self> {
+        // It takes its place only when its mode is right, and in one step.
+        let new = path.with_extension("sock.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+        if group.is_some() {
+            chown(&new, None, group)?;
+        }
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
+        fs::rename(&new, path)?;
+        let task = tokio::spawn(accept(listener, asked, snapshot));
+        Ok(Self { path: path.to_owned(), task })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Left over, it would only be replaced by the next daemon.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(
+    listener: UnixListener,
+    asked: mpsc::Sender<Asked>,
+    snapshot: watch::Receiver<Snapshot>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = Connection::new(stream, asked.clone(), snapshot.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = connection.serve().await {
+                        log::debug!("control connection: {error}");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                log::warn!("control socket: {error}");
+                // Out of descriptors, most likely: some may be closed meanwhile.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    asked: mpsc::Sender<Asked>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+impl Connection {
+    fn new(
+        stream: UnixStream,
+        asked: mpsc::Sender<Asked>,
+        snapshot: watch::Receiver<Snapshot>,
+    ) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader: BufReader::new(reader), writer, asked, snapshot }
+    }
+
+    async fn serve(mut self) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // One more than the limit, to tell a line of that length from a longer one.
+            let mut limited = (&mut self.reader).take(MAX_REQUEST as u64 + 1);
+            let reading = timeout(SLOW, limited.read_until(b'\n', &mut line)).await;
+            if reading.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+                return Ok(());
+            }
+            if line.last() != Some(&b'\n') && line.len() > MAX_REQUEST {
+                let message = format!("the request is longer than {MAX_REQUEST} bytes");
+                self.refuse(ErrorReply::new(ErrorCode::BadRequest, message)).await?;
+                // Where the next request begins is not known.
+                return Ok(());
+            }
+            match read(&line) {
+                Ok(request) => self.answer(request).await?,
+                Err(error) => self.refuse(error).await?,
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> io::Result<()> {
+        let answer = match request {
+            Request::Watch { filter, interval_ms } => {
+                return self.watch(filter, Duration::from_millis(interval_ms)).await;
+            }
+            Request::Trace { network_interface, every, count } => {
+                return self.trace(&network_interface, every, count).await;
+            }
+            Request::Status => {
+                self.ask(Asked::Status).await.map(|status| Response::Status(Box::new(status)))
+            }
+            Request::Ports => self.ask(Asked::Ports).await.map(Response::Ports),
+            Request::Counters { filter } => self.counters(filter).await,
+            Request::Peerings => {
+                self.work_out(|snapshot| Ok(Response::Peerings(view::peerings(&snapshot.topology))))
+                    .await
+            }
+            Request::EffectiveRoutes { of } => {
+                self.work_out(move |snapshot| {
+                    view::effective_routes(&snapshot.topology, &of).map(Response::EffectiveRoutes)
+                })
+                .await
+            }
+            Request::NextHop { network_interface, destination } => {
+                self.work_out(move |snapshot| {
+                    view::next_hop(&snapshot, &network_interface, destination)
+                        .map(|reply| Response::NextHop(Box::new(reply)))
+                })
+                .await
+            }
+        };
+        match answer {
+            Ok(answer) => self.send(answer).await,
+            Err(error) => self.refuse(error).await,
+        }
+    }
+
+    async fn counters(&self, filter: CounterFilter) -> Result<Response, ErrorReply> {
+        let (counted, uptime) = self.ask(Asked::Counters).await??;
+        self.work_out(move |snapshot| {
+            view::counters(&snapshot, &counted, &filter, uptime).map(Response::Counters)
+        })
+        .await
+    }
+
+    async fn watch(&mut self, filter: CounterFilter, every: Duration) -> io::Result<()> {
+        let mut ticks = interval_at(Instant::now(), every.max(WATCH_AT_LEAST));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => match self.counters(filter.clone()).await {
+                    Ok(answer) => self.send(answer).await?,
+                    Err(error) => return self.refuse(error).await,
+                },
+                () = hung_up(&mut self.reader) => return Ok(()),
+            }
+        }
+    }
+
+    async fn trace(&mut self, name: &str, every: u32, count: Option<u64>) -> io::Result<()> {
+        if every == 0 {
+            let error = ErrorReply::new(ErrorCode::BadRequest, "every: 1 or more");
+            return self.refuse(error).await;
+        }
+        let found = find_nic(&self.snapshot.borrow().topology, name).cloned();
+        let nic = match found {
+            Ok(nic) => nic,
+            Err(error) => return self.refuse(ErrorReply::new(ErrorCode::Name, error)).await,
+        };
+        let (feed, mut packets) = mpsc::channel(TRACE_QUEUE);
+        let started = self.ask(|answer| Asked::Trace { nic, every, feed, answer }).await;
+        match started {
+            Ok(Ok(())) => self.send(Response::Tracing).await?,
+            Ok(Err(error)) | Err(error) => return self.refuse(error).await,
+        }
+        let outcome = self.follow(&mut packets, count).await;
+        // Closed before the loop is told, so that it sees that nobody listens.
+        drop(packets);
+        // Only a loop that is gone does not take it.
+        let _ = self.asked.send(Asked::TraceGone).await;
+        outcome
+    }
+
+    async fn follow(
+        &mut self,
+        packets: &mut mpsc::Receiver<Result<TracedPacket, TraceEnd>>,
+        count: Option<u64>,
+    ) -> io::Result<()> {
+        let mut told = 0;
+        loop {
+            let message = tokio::select! {
+                message = packets.recv() => message,
+                () = hung_up(&mut self.reader) => return Ok(()),
+            };
+            match message {
+                Some(Ok(mut packet)) => {
+                    told += 1;
+                    packet.number = told;
+                    self.send(Response::Packet(packet)).await?;
+                }
+                Some(Err(TraceEnd::Lost(packets))) => self.send(Response::Lost(packets)).await?,
+                Some(Err(TraceEnd::Over(why))) => return self.send(Response::End(why)).await,
+                None => return self.send(Response::End("the daemon ends".to_owned())).await,
+            }
+            if count.is_some_and(|count| told >= count) {
+                return self.send(Response::End(format!("{told} packets traced"))).await;
+            }
+        }
+    }
+
+    /// Asks the daemon's loop.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Asked) -> Result<T, ErrorReply> {
+        let ending = || ErrorReply::new(ErrorCode::Ending, "the daemon ends; ask again when it is back");
+        let (answer, answered) = oneshot::channel();
+        self.asked.send(question(answer)).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())
+    }
+
+    /// Works an answer out beside the loop: a table may have a million rows.
+    async fn work_out<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Snapshot) -> Result<T, ErrorReply> + Send + 'static,
+    ) -> Result<T, ErrorReply> {
+        let snapshot = self.snapshot.borrow().clone();
+        match spawn_blocking(move || work(snapshot)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(ErrorReply::new(ErrorCode::Ending, error)),
+        }
+    }
+
+    async fn refuse(&mut self, error: ErrorReply) -> io::Result<()> {
+        self.send(Response::Error(error)).await
+    }
+
+    async fn send(&mut self, answer: Response) -> io::Result<()> {
+        let text = spawn_blocking(move || {
+            let mut text = serde_json::to_vec(&ResponseLine::new(answer))?;
+            text.push(b'\n');
+            io::Result::Ok(text)
+        });
+        let text = text.await.map_err(io::Error::other)??;
+        let mut rest = text.as_slice();
+        // A long answer may take long; what is limited is how long nothing of it is taken.
+        while !rest.is_empty() {
+            let written = timeout(SLOW, self.writer.write(rest)).await;
+            let written = written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+}
+
+/// Returns when the client closes its end, or says something where it should listen.
+async fn hung_up(reader: &mut BufReader<OwnedReadHalf>) {
+    // Whatever comes, the stream is over: an error says no less than an end of file.
+    let _ = reader.fill_buf().await;
+}
+
+fn read(line: &[u8]) -> Result<Request, ErrorReply> {
+    let bad = |error| ErrorReply::new(ErrorCode::BadRequest, format!("no request: {error}"));
+    let value: serde_json::Value = serde_json::from_slice(line).map_err(bad)?;
+    // Looked at first: a request of another version need not be readable.
+    if let Some(version) = value.get("version").and_then(serde_json::Value::as_u64)
+        && version != u64::from(VERSION)
+    {
+        let message = format!("this daemon speaks version {VERSION}, the request has {version}");
+        return Err(ErrorReply::new(ErrorCode::Version, message));
+    }
+    let line: RequestLine = serde_json::from_value(value).map_err(bad)?;
+    Ok(line.request)
+}

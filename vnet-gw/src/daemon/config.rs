@@ -1,0 +1,123 @@
+//! The configuration's files: from bytes to a compiled image, or to what is wrong with them.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use vnet_gw_core::{
+    compile::{CompileError, CompileOptions, Image, compile},
+    model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
+};
+
+/// Where the configuration is, and what it is deployed with.
+#[derive(Clone, Debug)]
+pub struct ConfigFiles {
+    pub template: PathBuf,
+    pub parameters: Option<PathBuf>,
+    /// `parameters` of it is filled from the file.
+    pub deploy: DeployOptions,
+    /// Compared with the tag `vnet-gw:host`.
+    pub host_name: Option<String>,
+}
+
+/// A configuration that validates and fits the data path.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub topology: Arc<Topology>,
+    pub image: Arc<Image>,
+}
+
+/// Why the files are no configuration. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {error}")]
+    Invalid { path: PathBuf, error: ArmError },
+    #[error("{path}: {error}")]
+    DoesNotFit { path: PathBuf, error: CompileError },
+}
+
+impl LoadError {
+    /// One line for each thing that is wrong.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Invalid { path, error } => {
+                error.lines().iter().map(|line| format!("{}: {line}", path.display())).collect()
+            }
+            _ => vec![self.to_string()],
+        }
+    }
+
+    /// The body of a REST answer: `{"error":{"code","message",…}}`.
+    pub fn body(&self) -> serde_json::Value {
+        match self {
+            Self::Invalid { error, .. } => error.body(),
+            Self::Read { .. } => ArmError::new("InvalidTemplate", self.to_string()).body(),
+            Self::DoesNotFit { error, .. } => {
+                ArmError::new("NetworkingInternalOperationError", error.to_string()).body()
+            }
+        }
+    }
+}
+
+impl ConfigFiles {
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.template), self.parameters.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Reads, validates and compiles. `previous` only lends its memory to what comes out equal.
+    pub fn load(&self, previous: Option<&Image>) -> Result<Loaded, LoadError> {
+        let begun = Instant::now();
+        let topology = self.topology()?;
+        let parsed = begun.elapsed();
+        let options = CompileOptions { host_name: self.host_name.as_deref() };
+        let image = compile(&topology, &options, previous).map_err(|error| {
+            LoadError::DoesNotFit { path: self.template.clone(), error }
+        })?;
+        log::debug!(
+            "{}: read and validated in {parsed:.1?}, compiled in {:.1?}",
+            self.template.display(),
+            begun.elapsed() - parsed,
+        );
+        Ok(Loaded { topology: Arc::new(topology), image: Arc::new(image) })
+    }
+
+    /// Reads and validates.
+    pub fn topology(&self) -> Result<Topology, LoadError> {
+        let mut options = self.deploy.clone();
+        if let Some(path) = &self.parameters {
+            options.parameters = parse_parameters_file(&read(path)?)
+                .map_err(|error| LoadError::Invalid { path: path.clone(), error })?;
+        }
+        parse_template(&read(&self.template)?, &options)
+            .map_err(|error| LoadError::Invalid { path: self.template.clone(), error })
+    }
+
+    /// What tells one version of the files from another, without reading them: a link that is
+    /// turned to another file is seen as well as a file that is written or replaced.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let of = |path: &Path| {
+            let meta = fs::metadata(path).ok()?;
+            Some([
+                meta.dev(),
+                meta.ino(),
+                meta.size(),
+                meta.mtime().cast_unsigned(),
+                meta.mtime_nsec().cast_unsigned(),
+            ])
+        };
+        Fingerprint(self.paths().map(of).collect())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint(Vec<Option<[u64; 5]>>);
+
+fn read(path: &Path) -> Result<String, LoadError> {
+    fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,69 @@
+//! The data path as the loop sees it.
+
+use std::{io, os::fd::AsFd, sync::Arc};
+
+use aya_log::EbpfLogger;
+use vnet_gw_core::{compile::Image, model::ResourceId};
+
+use crate::datapath::{
+    ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats,
+};
+
+/// What the loop asks of a data path. [`Datapath`] is the kernel's; tests have one in memory.
+pub trait Fabric {
+    fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError>;
+    fn reconcile(&mut self) -> Result<Drift, DatapathError>;
+    fn counters(&self) -> Result<Counters, DatapathError>;
+    fn ports(&self) -> Vec<PortStatus>;
+    fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
+    fn stats(&self) -> Stats;
+    /// Opens the log of the programs, whose records go to `sink`.
+    fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>>;
+}
+
+/// Records of the programs, waiting to be read. The descriptor is readable when there are some.
+pub trait TraceLog: AsFd + Send {
+    /// Hands every record that waits to the sink.
+    fn flush(&mut self);
+}
+
+impl TraceLog for EbpfLogger<Box<dyn log::Log>> {
+    fn flush(&mut self) {
+        Self::flush(self);
+    }
+}
+
+impl Fabric for Datapath {
+    fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
+        Self::apply(self, image)
+    }
+
+    fn reconcile(&mut self) -> Result<Drift, DatapathError> {
+        Self::reconcile(self)
+    }
+
+    fn counters(&self) -> Result<Counters, DatapathError> {
+        Self::counters(self)
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        Self::ports(self)
+    }
+
+    fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
+        Self::set_trace(self, nic, every)
+    }
+
+    fn stats(&self) -> Stats {
+        Self::stats(self)
+    }
+
+    fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>> {
+        // The programs of both hooks share one log.
+        let Some(program) = self.program_ids().first().copied() else {
+            return Err(io::Error::other("no program is loaded"));
+        };
+        let log = EbpfLogger::init_from_id_with_logger(program, sink).map_err(io::Error::other)?;
+        Ok(Box::new(log))
+    }
+}

@@ -1,0 +1,31 @@
+//! The daemon: one loop over a closed enum of events ([`Event`]).
+//!
+//! The runtime has one thread and the loop calls the data path directly. Its calls are system calls
+//! that do not wait for anybody, in numbers that a change needs; while one runs, packets are
+//! forwarded as before, and the worst that a control client sees is a late answer. What does take
+//! long, reading and compiling a large configuration and writing large answers, runs beside the
+//! loop on the blocking pool; what may wait for ever, a client, has a task of its own.
+//!
+//! When the daemon ends, forwarding goes on: everything it made is pinned in the kernel. `vnet-gw
+//! down` takes it away, and so does `--ephemeral` at the end of the process.
+
+mod change;
+mod config;
+mod event;
+mod fabric;
+mod lock;
+mod logging;
+mod notify;
+mod rows;
+mod run;
+mod state;
+mod trace;
+mod watch;
+
+pub use config::{ConfigFiles, LoadError, Loaded};
+pub use event::Event;
+pub use fabric::{Fabric, TraceLog};
+pub use lock::{InstanceLock, LockError};
+pub use logging::{LogFormat, init as init_logging};
+pub use run::{RunOptions, run};
+pub use state::{Daemon, Settings};

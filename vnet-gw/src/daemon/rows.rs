@@ -1,0 +1,87 @@
+//! What the data path says of itself, as rows for clients.
+
+use vnet_gw_common::mac_to_u64;
+
+use crate::{
+    control::{DatapathStatus, PortList, PortRow, PortStatistics, TableRow},
+    datapath::{PortState, PortStatus, Stats},
+};
+
+pub(super) fn ports(ports: Vec<PortStatus>) -> PortList {
+    PortList { value: ports.into_iter().map(port).collect() }
+}
+
+fn port(port: PortStatus) -> PortRow {
+    PortRow {
+        network_interface: port.nic.to_string(),
+        device: port.device,
+        port_id: port.port_id,
+        ifindex: port.ifindex,
+        hook: port.hook.map(|hook| hook.as_str().to_owned()),
+        state: port.state.as_str().to_owned(),
+        reason: match port.state {
+            PortState::Failed(why) => Some(why),
+            PortState::Up | PortState::DeviceDown | PortState::NoDevice => None,
+        },
+        mac_address: mac(port.mac),
+        addresses: port.addresses,
+        mtu: port.mtu,
+        enable_ip_forwarding: port.ip_forwarding,
+        trace_every: port.trace_every,
+        statistics: port.netdev.map(|counted| PortStatistics {
+            rx_packets: counted.rx_packets,
+            rx_bytes: counted.rx_bytes,
+            rx_dropped: counted.rx_dropped,
+            rx_errors: counted.rx_errors,
+            tx_packets: counted.tx_packets,
+            tx_bytes: counted.tx_bytes,
+            tx_dropped: counted.tx_dropped,
+            tx_errors: counted.tx_errors,
+        }),
+        warnings: port.warnings,
+    }
+}
+
+/// As Azure writes a `macAddress`: `00-0D-3A-1B-2C-3D`.
+fn mac(mac: [u8; 6]) -> String {
+    let digits = format!("{:012X}", mac_to_u64(mac));
+    let pairs: Vec<&str> = (0..6).filter_map(|at| digits.get(at * 2..at * 2 + 2)).collect();
+    pairs.join("-")
+}
+
+pub(super) fn datapath(stats: Stats) -> DatapathStatus {
+    let tables = stats.tables.iter();
+    DatapathStatus {
+        routes: tables.clone().map(|table| table.routes).sum(),
+        endpoints: stats.endpoints4 + stats.endpoints6,
+        bytes: stats.endpoint_bytes
+            + tables.clone().map(|table| table.table_bytes + table.counter_bytes).sum::<u64>(),
+        drift_found: stats.drift_found,
+        drift_mended: stats.drift_mended,
+        reconciles: stats.reconciles,
+        last_apply_ms: stats.last_apply.map(|took| took.as_secs_f64() * 1e3),
+        last_reconcile_ms: stats.last_reconcile.map(|took| took.as_secs_f64() * 1e3),
+        tables: tables
+            .map(|table| TableRow {
+                subnet: table.subnet.to_string(),
+                table_id: table.table_id,
+                family: table.family,
+                form: table.form.as_str().to_owned(),
+                routes: table.routes,
+                next_hops: table.actions,
+                table_bytes: table.table_bytes,
+                counter_bytes: table.counter_bytes,
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_are_azures() {
+        assert_eq!(mac([0, 0x0d, 0x3a, 0x1b, 0x2c, 0xff]), "00-0D-3A-1B-2C-FF");
+    }
+}

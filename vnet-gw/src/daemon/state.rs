@@ -1,0 +1,315 @@
+//! What the daemon knows, and what it does at each event. Everything that waits is in `run`.
+
+use std::{
+    collections::BTreeMap,
+    path::absolute,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::sys::signal::Signal;
+use tokio::sync::watch;
+use vnet_gw_core::model::ResourceId;
+
+use super::{
+    ConfigFiles, Event, Fabric, Loaded,
+    change::Change,
+    notify::notify,
+    rows,
+    trace::{TracedPort, Tracer},
+};
+use crate::{
+    control::{
+        Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status, TraceFeed,
+        short,
+    },
+    datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
+};
+
+/// What a daemon was started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub instance: Instance,
+    pub files: ConfigFiles,
+    /// As chosen: `auto`, `xdp` or `tcx`.
+    pub hook: String,
+    pub reconcile_interval: Duration,
+}
+
+/// What the loop does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Wait,
+    /// Read the configuration's files.
+    Load,
+    Stop,
+}
+
+/// One instance's daemon.
+pub struct Daemon<F> {
+    settings: Settings,
+    fabric: F,
+    snapshot: watch::Sender<Snapshot>,
+    tracer: Tracer,
+    started: SystemTime,
+    clock: Instant,
+    generation: u64,
+    applied: SystemTime,
+    last_error: Option<LastError>,
+    /// Warnings that were logged already: a device that is missing is not told every ten seconds.
+    warned: Vec<String>,
+    reconcile_error: Option<String>,
+}
+
+impl<F: Fabric> Daemon<F> {
+    /// Puts the first configuration into force.
+    pub fn start(settings: Settings, fabric: F, first: Loaded) -> Result<Self, DatapathError> {
+        let now = SystemTime::now();
+        let mut daemon = Self {
+            settings,
+            fabric,
+            snapshot: watch::Sender::new(Snapshot::default()),
+            tracer: Tracer::default(),
+            started: now,
+            clock: Instant::now(),
+            generation: 0,
+            applied: now,
+            last_error: None,
+            warned: Vec::new(),
+            reconcile_error: None,
+        };
+        let line = daemon.apply(first)?;
+        log::info!("instance {}: {line}", daemon.settings.instance.name);
+        Ok(daemon)
+    }
+
+    /// What is in force, for those who answer questions about it.
+    pub fn snapshot(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.subscribe()
+    }
+
+    pub(super) fn handle(&mut self, event: Event) -> Next {
+        match event {
+            Event::ConfigurationChanged => return Next::Load,
+            Event::Hangup => {
+                log::info!("SIGHUP: reading {} again", self.settings.files.template.display());
+                return Next::Load;
+            }
+            Event::Loaded(Ok(loaded)) => self.reload(*loaded),
+            Event::Loaded(Err(error)) => self.refuse(&error.to_string(), error.lines()),
+            Event::Terminate(signal) => {
+                self.end(signal);
+                return Next::Stop;
+            }
+            Event::ReconcileDue | Event::LinksChanged => self.reconcile(),
+            Event::Asked(asked) => self.answer(asked),
+        }
+        Next::Wait
+    }
+
+    fn reload(&mut self, loaded: Loaded) {
+        match self.apply(loaded) {
+            Ok(line) => {
+                self.last_error = None;
+                log::info!("reload: {line}");
+            }
+            Err(error) => self.refuse(&error.to_string(), vec![error.to_string()]),
+        }
+    }
+
+    /// The line that says what it did.
+    fn apply(&mut self, loaded: Loaded) -> Result<String, DatapathError> {
+        let begun = Instant::now();
+        let report = self.fabric.apply(Arc::clone(&loaded.image))?;
+        let new = Snapshot { topology: loaded.topology, image: loaded.image };
+        let change = Change::between(&self.snapshot.borrow(), &new);
+        self.snapshot.send_replace(new);
+        self.generation += 1;
+        self.applied = SystemTime::now();
+        let ApplyReport { warnings, tables_rebuilt, tables_edited, .. } = report;
+        self.warn(warnings);
+        self.refresh_traces();
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        log::debug!("apply: {tables_rebuilt} tables rebuilt, {tables_edited} edited in place");
+        Ok(format!("{change}; took {took:.1} ms"))
+    }
+
+    fn refuse(&mut self, message: &str, details: Vec<String>) {
+        log::error!("configuration refused, the last good one stays in force: {message}");
+        self.last_error =
+            Some(LastError { at: time(SystemTime::now()), message: message.to_owned(), details });
+    }
+
+    fn reconcile(&mut self) {
+        match self.fabric.reconcile() {
+            Ok(drift) => {
+                self.reconcile_error = None;
+                self.tell(drift);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                // Told once, not at every turn of the timer.
+                if self.reconcile_error.as_ref() != Some(&error) {
+                    log::error!("reconcile: {error}");
+                }
+                self.reconcile_error = Some(error);
+            }
+        }
+        self.refresh_traces();
+    }
+
+    fn tell(&mut self, drift: Drift) {
+        for difference in &drift.differences {
+            log::warn!("drift: {difference}");
+        }
+        for orphan in &drift.orphans {
+            log::warn!("orphan: {orphan}");
+        }
+        for followed in &drift.followed {
+            log::info!("{followed}");
+        }
+        self.warn(drift.failed);
+    }
+
+    /// Logs what was not logged at the last occasion.
+    fn warn(&mut self, warnings: Vec<String>) {
+        for warning in warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+            log::warn!("{warning}");
+        }
+        self.warned = warnings;
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        // A client that does not wait for its answer any more is no concern of ours.
+        match asked {
+            Asked::Status(answer) => drop(answer.send(self.status())),
+            Asked::Ports(answer) => drop(answer.send(rows::ports(self.fabric.ports()))),
+            Asked::Counters(answer) => {
+                let counters = self.fabric.counters();
+                let uptime = self.clock.elapsed().as_secs_f64();
+                let counters = counters.map(|counters| (counters, uptime));
+                drop(answer.send(counters.map_err(datapath_error)));
+            }
+            Asked::Trace { nic, every, feed, answer } => {
+                drop(answer.send(self.trace(nic, every, feed)));
+            }
+            Asked::TraceGone => self.sweep_traces(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let Snapshot { topology, image } = &*self.snapshot.borrow();
+        let files = &self.settings.files;
+        let vnets = topology.virtual_networks.values();
+        let file = |path| absolute(path).unwrap_or_default().display().to_string();
+        let ports = self.fabric.ports();
+        Status {
+            instance: self.settings.instance.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: time(self.started),
+            hook: self.settings.hook.clone(),
+            reconcile_interval_seconds: self.settings.reconcile_interval.as_secs(),
+            configuration: ConfigurationStatus {
+                file: file(&files.template),
+                parameters: files.parameters.as_ref().map(file),
+                generation: self.generation,
+                applied: time(self.applied),
+                last_error: self.last_error.clone(),
+            },
+            virtual_networks: vnets.len(),
+            subnets: vnets.clone().map(|vnet| vnet.subnets.len()).sum(),
+            peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
+            network_interfaces: topology.network_interfaces.len(),
+            ports: image.ports.len(),
+            ports_up: ports.iter().filter(|port| port.state == PortState::Up).count(),
+            datapath: rows::datapath(self.fabric.stats()),
+        }
+    }
+
+    fn trace(&mut self, nic: ResourceId, every: u32, feed: TraceFeed) -> Result<(), ErrorReply> {
+        if !self.snapshot.borrow().image.ports.contains_key(&nic) {
+            let message = format!(
+                "networkInterface {}: it is no port of this host; give it the tag vnet-gw:device, \
+                 or trace on the host where it lives",
+                short(nic.as_str())
+            );
+            return Err(ErrorReply::new(ErrorCode::Name, message));
+        }
+        let fabric = &self.fabric;
+        self.tracer.listen(|sink| fabric.trace_log(sink)).map_err(|error| {
+            ErrorReply::new(ErrorCode::Datapath, format!("the programs' log: {error}"))
+        })?;
+        self.describe_traces();
+        self.tracer.subscribe(nic.clone(), every, feed);
+        let wanted = self.tracer.sweep().get(&nic).copied().flatten();
+        self.fabric.set_trace(&nic, wanted).map_err(|error| {
+            self.tracer.end("the trace could not be switched on", |one| *one == nic);
+            datapath_error(error)
+        })
+    }
+
+    fn sweep_traces(&mut self) {
+        for (nic, every) in self.tracer.sweep() {
+            if let Err(error) = self.fabric.set_trace(&nic, every) {
+                log::warn!("trace of {nic}: {error}");
+            }
+        }
+    }
+
+    /// After a change of ports or routes.
+    fn refresh_traces(&mut self) {
+        if self.tracer.is_idle() {
+            return;
+        }
+        let image = Arc::clone(&self.snapshot.borrow().image);
+        self.tracer.end("the networkInterface is no port any more", |nic| {
+            !image.ports.contains_key(nic)
+        });
+        self.describe_traces();
+        // A port that was made anew does not know that it is traced; and a client may be gone.
+        let traced = self.tracer.sweep();
+        for (nic, every) in traced.iter().filter(|(nic, _)| image.ports.contains_key(nic)) {
+            if let Err(error) = self.fabric.set_trace(nic, *every) {
+                log::warn!("trace of {nic}: {error}");
+            }
+        }
+    }
+
+    fn describe_traces(&mut self) {
+        let snapshot = self.snapshot.borrow().clone();
+        let ports: BTreeMap<u32, TracedPort> = self
+            .fabric
+            .ports()
+            .into_iter()
+            .map(|port| {
+                let image = snapshot.image.ports.get(&port.nic);
+                let subnet = image.map(|image| image.subnet.clone());
+                (port.port_id, TracedPort { nic: port.nic, device: port.device, subnet })
+            })
+            .collect();
+        self.tracer.describe(snapshot, ports);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        notify("STOPPING=1");
+        // Nobody would read what a port goes on logging.
+        let traced = self.fabric.ports().into_iter().filter(|port| port.trace_every.is_some());
+        for port in traced.collect::<Vec<_>>() {
+            if let Err(error) = self.fabric.set_trace(&port.nic, None) {
+                log::warn!("trace of {}: {error}", port.nic);
+            }
+        }
+        self.tracer.end("the daemon ends", |_| true);
+        self.tracer.sweep();
+        log::info!("{signal}: ending");
+    }
+}
+
+fn datapath_error(error: DatapathError) -> ErrorReply {
+    ErrorReply::new(ErrorCode::Datapath, error)
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
