@@ -208,6 +208,29 @@ fn tables_hold_the_active_routes_in_order() {
 }
 
 #[test]
+fn a_vnet_local_route_equal_to_a_peers_prefix_leads_to_the_peer() {
+    let mut t = hub_and_spokes();
+    let prefixes = ["10.2.0.0/16", "10.3.0.0/16", "fd00:2::/48", "10.2.0.0/15"];
+    let routes = prefixes.map(|prefix| route(prefix, prefix, RouteNextHop::VnetLocal));
+    t.table("rt", routes.to_vec());
+    t.attach("Hub", "FrontEnd", "rt");
+    let image = image(&t);
+    let subnet = front_end(&image, "Hub");
+    let peering = |vnet| ActionImage::Peering {
+        vnet: vnet_id(vnet),
+        accepts_forwarded: false,
+    };
+    assert_eq!(action(&subnet.v4, "10.2.0.0/16"), Some(&peering("Near")));
+    assert_eq!(action(&subnet.v4, "10.3.0.0/16"), Some(&peering("Far")));
+    assert_eq!(action(&subnet.v6, "fd00:2::/48"), Some(&peering("Near")));
+    // More than one peer's: the VNet's own.
+    let local = ActionImage::Local {
+        vnet: vnet_id("Hub"),
+    };
+    assert_eq!(action(&subnet.v4, "10.2.0.0/15"), Some(&local));
+}
+
+#[test]
 fn forwarding_into_a_peering_is_the_remote_sides_to_allow() {
     let mut t = hub_and_spokes();
     t.side("Hub", "Near").allow_forwarded_traffic = true;

@@ -68,7 +68,7 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
     let vnet = (
         any::<bool>(),
         prop::collection::vec(0..SPACES.len(), 1..4),
-        [0usize..4, 0usize..4],
+        [0usize..3, 0usize..3],
     )
         .prop_map(|(location, spaces, tables)| VnetSpec {
             location,
@@ -78,15 +78,21 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
     let route = (0..SPACES.len() + EXTRA.len(), 0u8..10, 0u8..8, 0usize..64);
     let table = (any::<bool>(), prop::collection::vec(route, 0..12));
     (
-        prop::collection::vec(vnet, 1..5),
+        prop::collection::vec(vnet, 2..6),
         prop::collection::vec(
-            (0usize..5, 0usize..5, 0u8..6, any::<bool>(), any::<bool>()),
-            0..7,
+            (0usize..6, 0usize..6, 0u8..8, any::<bool>(), any::<bool>()),
+            0..14,
         ),
-        prop::collection::vec(table, 0..3),
+        prop::collection::vec(table, 1..4),
         prop::collection::vec(
-            (0usize..5, 0usize..3, 4u8..9, any::<bool>(), any::<bool>()),
-            1..10,
+            (
+                0usize..6,
+                0usize..3,
+                4u8..9,
+                prop::bool::weighted(0.7),
+                prop::bool::weighted(0.8),
+            ),
+            4..16,
         ),
     )
         .prop_map(|(vnets, peerings, tables, nics)| Spec {

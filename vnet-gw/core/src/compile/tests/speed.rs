@@ -1,6 +1,6 @@
 //! How long a change takes beside a large route table.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -9,6 +9,13 @@ use crate::{
     effective::tests::build::{Build, appliance, hub_and_spokes, net, route, subnet_id, vnet_id},
     model::{Route, RouteNextHop},
 };
+
+/// Time this thread has been on a CPU: on an idle machine the time that passes, and on one that
+/// runs other tests not theirs.
+fn on_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
 
 /// A million prefixes, scattered over 128.0.0.0/1 or 2001:db8::/32.
 fn million(v6: bool, next_hop: impl Fn(u32) -> RouteNextHop) -> Vec<Route> {
@@ -61,37 +68,37 @@ fn a_peering_beside_a_million_routes() {
         t.attach("Hub", "FrontEnd", "rt");
         let case = format!("IPv{}, {appliances} appliances", if v6 { 6 } else { 4 });
         let options = CompileOptions::default();
-        let start = Instant::now();
+        let start = on_cpu();
         let first = compile(&t, &options, None).unwrap();
-        println!("{case}: first {:?}", start.elapsed());
-        let start = Instant::now();
+        println!("{case}: first {:?}", on_cpu() - start);
+        let start = on_cpu();
         let same = compile(&t, &options, Some(&first)).unwrap();
-        println!("{case}: unchanged {:?}", start.elapsed());
+        println!("{case}: unchanged {:?}", on_cpu() - start);
         assert_eq!(same, first);
         let (mut times, mut diffs) = (Vec::new(), Vec::new());
         t.peer("Hub", "New");
         let id = subnet_id("Hub", "FrontEnd");
-        for _ in 0..9 {
-            let start = Instant::now();
+        for _ in 0..20 {
+            let start = on_cpu();
             let next = compile(&t, &options, Some(&first)).unwrap();
-            times.push(start.elapsed());
+            times.push(on_cpu() - start);
             let (old, new) = (&first.subnets[&id], &next.subnets[&id]);
             assert!(old.v4.routes.len() + old.v6.routes.len() > 1_000_000);
-            let start = Instant::now();
+            let start = on_cpu();
             let v4 = diff_routes(&old.v4, &new.v4);
             let v6 = diff_routes(&old.v6, &new.v6);
-            diffs.push(start.elapsed());
+            diffs.push(on_cpu() - start);
             let [RouteChange::Added { prefix, .. }] = v4[..] else {
                 panic!("{v4:?}")
             };
             assert_eq!(IpNet::V4(prefix), net("10.77.0.0/16"));
             assert_eq!(v6.len(), 1);
         }
-        times.sort();
-        diffs.sort();
-        println!("{case}: add a peering {:?}, diff {:?}", times[4], diffs[4]);
-        if false {}
-        assert!(times[0].as_millis() < 300, "{times:?}");
+        // Means: some kernels count in ticks of 4 ms.
+        let mean = |all: &[Duration]| all.iter().sum::<Duration>() / all.len() as u32;
+        let (time, diff) = (mean(&times), mean(&diffs));
+        println!("{case}: add a peering {time:?}, diff {diff:?}");
+        assert!(time.as_millis() < 30, "{times:?}");
     }
 }
 
@@ -115,18 +122,18 @@ fn thousands_of_vnets() {
         t.peer("V0", &format!("V{spoke}"));
     }
     let options = CompileOptions::default();
-    let start = Instant::now();
+    let start = on_cpu();
     let first = compile(&t, &options, None).unwrap();
     println!(
         "4000 VNets, 16000 ports, 499 peerings: {:?}",
-        start.elapsed()
+        (on_cpu() - start)
     );
     t.virtual_networks
         .get_mut(&vnet_id("V3999"))
         .unwrap()
         .location = "eastus".to_owned();
-    let start = Instant::now();
+    let start = on_cpu();
     let next = compile(&t, &options, Some(&first)).unwrap();
-    println!("again: {:?}", start.elapsed());
+    println!("again: {:?}", on_cpu() - start);
     assert_eq!(next, first);
 }

@@ -177,6 +177,24 @@ fn row_7_a_default_route_from_a_gateway_leaves_the_reserved_ones() {
 }
 
 #[test]
+fn a_loser_names_the_winner_not_another_loser() {
+    let address = [ip("192.0.2.1")];
+    let other = Origin::Gateway {
+        addresses: &address,
+    };
+    let system = [
+        (INTERNET, "0.0.0.0/0"),
+        (GATEWAY, "0.0.0.0/0"),
+        (other, "0.0.0.0/0"),
+    ];
+    let case = Case::new(&system, &[]);
+    let lost = Standing::Invalid(Loss::SamePrefix(case.at(GATEWAY)));
+    assert_eq!(case.of(GATEWAY), Standing::Active);
+    assert_eq!(case.of(other), lost);
+    assert_eq!(case.of(INTERNET), lost);
+}
+
+#[test]
 fn row_8_a_gateway_route_overrides_a_reserved_one() {
     let case = Case::new(&[(RESERVED, "10.0.0.0/8"), (GATEWAY, "10.0.0.0/8")], &[]);
     assert_eq!(case.of(GATEWAY), Standing::Active);
