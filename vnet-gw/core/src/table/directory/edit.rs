@@ -134,7 +134,8 @@ impl DirectoryEditor {
     /// Makes the live table that of `routes` (all of them, sorted), given that it differs only in
     /// the prefixes of `changed`: those added, removed, or with another leaf. `actions` are all of
     /// the table's; those that were in use before are the same as then, under the same numbers
-    /// ([`ActionNumbers`](crate::table::ActionNumbers) keeps them so).
+    /// ([`ActionNumbers`](crate::table::ActionNumbers) keeps them so). With 0.0.0.0/0 in `changed`
+    /// the whole table is gone through, which repairs whatever leaves drifted.
     pub fn apply<L: LiveBlocks + ?Sized>(
         &mut self,
         live: &mut L,
