@@ -53,7 +53,8 @@ pub use types::*;
 pub fn parse_template(text: &str, options: &DeployOptions) -> Result<Topology, ArmError> {
     options.check()?;
     let mut errors = error::Errors::default();
-    let resources = template::read(text, options, &mut errors);
+    let blanked = std::cell::OnceCell::new();
+    let resources = template::read(text, &blanked, options, &mut errors);
     std::mem::take(&mut errors).into_result()?;
     let draft = read::read(&resources, options, &mut errors);
     std::mem::take(&mut errors).into_result()?;

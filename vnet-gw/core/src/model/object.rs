@@ -1,8 +1,11 @@
 //! Reads the fields of a resource against what Azure has, so that nothing is skipped in silence.
 
-use serde_json::{Map, Value};
-
-use super::{ArmError, error::Errors, path::Path};
+use super::{
+    ArmError,
+    error::Errors,
+    path::Path,
+    template::node::{Fields, Node},
+};
 
 /// What becomes of a property.
 #[derive(Clone, Copy)]
@@ -33,23 +36,23 @@ pub(super) const REFUSED: Rule = Rule::Refused(Neutral::Empty);
 
 /// The fields of an object that were found to be in its schema.
 pub(super) struct Object<'v, 'p> {
-    fields: &'v Map<String, Value>,
+    fields: &'v Fields<'v>,
     pub(super) path: &'p Path<'p>,
 }
 
-static NO_FIELDS: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+static NO_FIELDS: std::sync::LazyLock<Fields<'static>> = std::sync::LazyLock::new(Fields::default);
 
 impl<'v, 'p> Object<'v, 'p> {
     /// The object; an error for whatever of it is not in the schema, or is refused.
     pub(super) fn open(
-        value: &'v Value,
+        value: &'v Node<'v>,
         path: &'p Path<'p>,
         schema: Schema,
         errors: &mut Errors,
     ) -> Self {
         match value {
-            Value::Object(fields) => Self::of(fields, path, schema, errors),
-            Value::Null => Object {
+            Node::Object(fields) => Self::of(fields, path, schema, errors),
+            Node::Null => Object {
                 fields: &NO_FIELDS,
                 path,
             },
@@ -64,7 +67,7 @@ impl<'v, 'p> Object<'v, 'p> {
     }
 
     pub(super) fn of(
-        fields: &'v Map<String, Value>,
+        fields: &'v Fields<'v>,
         path: &'p Path<'p>,
         schema: Schema,
         errors: &mut Errors,
@@ -80,49 +83,43 @@ impl<'v, 'p> Object<'v, 'p> {
                 Some((_, Rule::Refused(neutral))) if !is_neutral(value, *neutral) => {
                     errors.push(not_supported(name, &path.key(name)));
                 }
-                // The same property twice, in different case: which one counts is a guess.
-                Some((known, _)) if *known != name => {
+                // The same property twice: which one counts is a guess.
+                Some(_) => {
                     if fields
-                        .keys()
+                        .iter()
                         .take(at)
-                        .any(|other| other.eq_ignore_ascii_case(name))
+                        .any(|(other, _)| other.eq_ignore_ascii_case(name))
                     {
                         errors.push(format_error(
-                            "The property is there twice.",
+                            "The property is there twice: remove one.",
                             &path.key(name),
                         ));
                     }
                 }
-                Some(_) => {}
             }
         }
         Object { fields, path }
     }
 
     /// A field; one that is null is not there.
-    pub(super) fn get(&self, name: &str) -> Option<&'v Value> {
-        let found = self.fields.get(name).or_else(|| {
-            self.fields
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, v)| v)
-        });
-        found.filter(|value| !value.is_null())
+    pub(super) fn get(&self, name: &str) -> Option<&'v Node<'v>> {
+        self.fields
+            .get(name)
+            .filter(|value| !matches!(value, Node::Null))
     }
 
     /// A text; an empty one is not there (exported templates have `"nextHopIpAddress": ""`).
     pub(super) fn text(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
         match self.get(name)? {
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(text),
+            Node::Text(text) if text.is_empty() => None,
+            Node::Text(text) => Some(text),
             _ => self.wrong(name, "a string", errors),
         }
     }
 
     /// A text without which the object means nothing.
     pub(super) fn needed_text(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
-        if matches!(self.get(name), None | Some(Value::String(_)))
-            && self.text(name, errors).is_none()
+        if matches!(self.get(name), None | Some(Node::Text(_))) && self.text(name, errors).is_none()
         {
             errors.push(format_error(
                 format!("The property '{name}' is missing: add it."),
@@ -135,18 +132,18 @@ impl<'v, 'p> Object<'v, 'p> {
 
     pub(super) fn boolean(&self, name: &str, errors: &mut Errors) -> Option<bool> {
         match self.get(name)? {
-            Value::Bool(value) => Some(*value),
+            Node::Bool(value) => Some(*value),
             // As ARM reads them.
-            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            Node::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Node::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
             _ => self.wrong(name, "true or false", errors),
         }
     }
 
-    pub(super) fn array(&self, name: &str, errors: &mut Errors) -> &'v [Value] {
+    pub(super) fn array(&self, name: &str, errors: &mut Errors) -> &'v [Node<'v>] {
         match self.get(name) {
             None => &[],
-            Some(Value::Array(items)) => items,
+            Some(Node::Array(items)) => items,
             Some(_) => {
                 self.wrong::<()>(name, "an array", errors);
                 &[]
@@ -191,13 +188,11 @@ impl<'v, 'p> Object<'v, 'p> {
     /// The `id` in `{"id": "…"}`.
     pub(super) fn reference(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
         let value = self.get(name)?;
-        let id = value.as_object().and_then(|fields| {
-            fields
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case("id"))
-                .map(|(_, id)| id)
-        });
-        match id.and_then(Value::as_str) {
+        match value
+            .as_object()
+            .and_then(|fields| fields.get("id"))
+            .and_then(Node::as_str)
+        {
             Some(id) => Some(id),
             None => self.wrong(name, "an object with an id, {\"id\": \"…\"}", errors),
         }
@@ -244,21 +239,25 @@ fn unknown(name: &str, path: &Path<'_>, schema: Schema) -> ArmError {
     )
 }
 
-fn is_neutral(value: &Value, neutral: Neutral) -> bool {
+fn is_neutral(value: &Node<'_>, neutral: Neutral) -> bool {
     let empty = match value {
-        Value::Null | Value::Bool(false) => !matches!(neutral, Neutral::True) || value.is_null(),
-        Value::String(text) => text.is_empty() || text.eq_ignore_ascii_case("false"),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
+        Node::Null | Node::Bool(false) => {
+            !matches!(neutral, Neutral::True) || matches!(value, Node::Null)
+        }
+        Node::Text(text) => text.is_empty() || text.eq_ignore_ascii_case("false"),
+        Node::Array(items) => items.is_empty(),
+        Node::Object(_) => value.is_empty(),
         _ => false,
     };
     empty
         || match neutral {
             Neutral::Empty => false,
-            Neutral::True => value == &Value::Bool(true),
-            Neutral::NotEnabled => value
-                .get("enabled")
-                .is_some_and(|enabled| is_neutral(enabled, Neutral::Empty)),
+            Neutral::True => value == &Node::Bool(true),
+            Neutral::NotEnabled => value.as_object().is_some_and(|fields| {
+                fields
+                    .get("enabled")
+                    .is_some_and(|v| is_neutral(v, Neutral::Empty))
+            }),
             Neutral::Text(text) => value.as_str().is_some_and(|v| v.eq_ignore_ascii_case(text)),
         }
 }

@@ -1,5 +1,7 @@
 //! Where a template is deployed to, and with which parameters.
 
+use std::cell::OnceCell;
+
 use serde_json::{Map, Value};
 
 use super::{ArmError, template::json};
@@ -66,7 +68,7 @@ impl DeployOptions {
 /// `InvalidDeploymentParameters…` where the text is not such a file, or where a parameter is a
 /// reference to a key vault.
 pub fn parse_parameters_file(text: &str) -> Result<Map<String, Value>, ArmError> {
-    let Value::Object(mut file) = json::parse(text)? else {
+    let Value::Object(mut file) = json::parse(text, &OnceCell::new())?.to_value() else {
         return Err(invalid(
             "A parameters file is a JSON object: write {\"parameters\": {…}}.",
         ));

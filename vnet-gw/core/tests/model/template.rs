@@ -352,6 +352,15 @@ fn text_that_is_not_json_says_where() {
 }
 
 #[test]
+fn a_property_that_is_there_twice_is_no_guess() {
+    let text = r#"{"resources": [{"type": "Microsoft.Network/routeTables", "name": "T",
+        "properties": {"routes": []}, "properties": {}}]}"#;
+    let error = parse_template(text, &DeployOptions::default()).expect_err("twice");
+    assert_eq!(error.code, "InvalidRequestFormat");
+    assert_eq!(error.target.as_deref(), Some("resources[0].properties"));
+}
+
+#[test]
 fn the_deployment_itself_is_checked() {
     for (subscription, group, code) in [
         ("a/b", "g", "InvalidSubscriptionId"),

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::model::{
     ArmError, ResourceId,
     error::Errors,
     id::Kind,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
     path::Path,
-    template::TemplateResource,
+    template::{TemplateResource, node::Node},
 };
 
 const ENVELOPE: Schema = &[
@@ -48,14 +46,14 @@ pub(super) struct Envelope<'a> {
     pub(super) id: ResourceId,
     pub(super) location: Option<&'a str>,
     pub(super) tags: BTreeMap<String, String>,
-    pub(super) properties: &'a Value,
+    pub(super) properties: &'a Node<'a>,
     path: &'a str,
     root: Path<'a>,
 }
 
 impl<'a> Envelope<'a> {
     pub(super) fn read(
-        resource: &'a TemplateResource,
+        resource: &'a TemplateResource<'a>,
         kind: Kind,
         group: &str,
         errors: &mut Errors,
@@ -73,7 +71,7 @@ impl<'a> Envelope<'a> {
         let tags = tags(kind, field(resource, "tags"), &root.key("tags"), errors);
         let location = match field(resource, "location") {
             None => None,
-            Some(Value::String(text)) => Some(text.as_str()),
+            Some(Node::Text(text)) => Some(text.as_ref()),
             Some(_) => {
                 errors.push(format_error(
                     "This must be a string.",
@@ -82,7 +80,7 @@ impl<'a> Envelope<'a> {
                 None
             }
         };
-        let properties = field(resource, "properties").unwrap_or(&Value::Null);
+        let properties = field(resource, "properties").unwrap_or(&Node::Null);
         Some(Self {
             id: id?,
             location,
@@ -102,18 +100,17 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn field<'a>(resource: &'a TemplateResource, name: &str) -> Option<&'a Value> {
-    let mut fields = resource.fields.iter();
-    let found = fields
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value);
-    found.filter(|value| !value.is_null())
+fn field<'a>(resource: &'a TemplateResource<'a>, name: &str) -> Option<&'a Node<'a>> {
+    resource
+        .fields
+        .get(name)
+        .filter(|value| !matches!(value, Node::Null))
 }
 
 /// The id: of the deployment's resource group, unless the resource says its own, as those that a
 /// REST client shows do.
 fn identity(
-    resource: &TemplateResource,
+    resource: &TemplateResource<'_>,
     kind: Kind,
     group: &str,
     object: &Object<'_, '_>,
@@ -149,14 +146,14 @@ fn identity(
 
 fn tags(
     kind: Kind,
-    value: Option<&Value>,
+    value: Option<&Node<'_>>,
     path: &Path<'_>,
     errors: &mut Errors,
 ) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     let fields = match value {
         None => return tags,
-        Some(Value::Object(fields)) => fields,
+        Some(Node::Object(fields)) => fields,
         Some(_) => {
             errors.push(format_error(
                 "This must be an object of names and texts.",
@@ -165,16 +162,16 @@ fn tags(
             return tags;
         }
     };
-    for (name, value) in fields {
+    for (name, value) in fields.iter() {
         let path = path.key(name);
         let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Null => String::new(),
-            Value::Array(_) | Value::Object(_) => {
+            Node::Text(text) => text.to_string(),
+            Node::Null => String::new(),
+            Node::Array(_) | Node::Object(_) => {
                 errors.push(format_error("The value of a tag is a text.", &path));
                 continue;
             }
-            value => value.to_string(),
+            value => value.to_value().to_string(),
         };
         let lower = name.to_ascii_lowercase();
         let ours = lower.starts_with(TAG_PREFIX);
@@ -193,7 +190,7 @@ fn tags(
             );
         }
         // Names of tags compare without case; those that mean something are kept in one.
-        tags.insert(if known { lower } else { name.clone() }, text);
+        tags.insert(if known { lower } else { name.to_owned() }, text);
     }
     tags
 }

@@ -32,7 +32,7 @@ pub(super) struct Draft {
 
 /// Reads every resource; errors have JSON paths.
 pub(super) fn read(
-    resources: &[TemplateResource],
+    resources: &[TemplateResource<'_>],
     options: &DeployOptions,
     errors: &mut Errors,
 ) -> Draft {

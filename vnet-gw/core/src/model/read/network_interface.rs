@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use serde_json::Value;
-
 use super::{
     Reader,
     envelope::{Envelope, TAG_DEVICE, TAG_HOST},
@@ -15,6 +13,7 @@ use crate::model::{
     normalise_location,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
     path::Path,
+    template::node::Node,
 };
 
 const NETWORK_INTERFACE: Schema = &[
@@ -152,7 +151,7 @@ impl Reader<'_> {
 
     fn ip_configuration(
         &mut self,
-        item: &Value,
+        item: &Node<'_>,
         path: &Path<'_>,
         nic: &ResourceId,
     ) -> Option<IpConfigurationDraft> {
@@ -162,7 +161,7 @@ impl Reader<'_> {
             self.errors.push(error.at(path.key("name").to_string()));
         }
         let path = path.key("properties");
-        let properties = outer.get("properties").unwrap_or(&Value::Null);
+        let properties = outer.get("properties").unwrap_or(&Node::Null);
         let object = Object::open(properties, &path, IP_CONFIGURATION, self.errors);
         let primary = object.boolean("primary", self.errors);
         let version = object.choice("privateIPAddressVersion", &["IPv4", "IPv6"], self.errors);

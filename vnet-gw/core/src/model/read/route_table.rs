@@ -6,9 +6,6 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
-use serde_json::Value;
-
 use super::{Reader, envelope::Envelope, virtual_network::NESTED};
 use crate::model::{
     ArmError, Route, RouteNextHop, RouteTable,
@@ -16,7 +13,9 @@ use crate::model::{
     normalise_location,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema},
     path::Path,
+    template::node::Node,
 };
+use ipnet::IpNet;
 
 const ROUTE_TABLE: Schema = &[
     ("routes", READ),
@@ -88,30 +87,24 @@ impl Reader<'_> {
 
     fn nested_route<'v>(
         &mut self,
-        item: &'v Value,
+        item: &'v Node<'v>,
         path: &Path<'_>,
     ) -> Option<(&'v str, Option<Route>)> {
         let fields = Object::open(item, path, NESTED, self.errors);
         fields.needed_text("name", self.errors)?;
         let fields = item.as_object()?;
-        let find = |name: &str| {
-            let found = fields
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value)
-        };
-        let name = find("name").and_then(Value::as_str)?;
+        let name = fields.get("name").and_then(Node::as_str)?;
         if let Err(error) = Kind::Route.check_name(name) {
             self.errors.push(error.at(path.key("name").to_string()));
         }
-        let properties = find("properties").unwrap_or(&Value::Null);
+        let properties = fields.get("properties").unwrap_or(&Node::Null);
         Some((name, self.route(name, properties, &path.key("properties"))))
     }
 
     pub(super) fn route(
         &mut self,
         name: &str,
-        properties: &Value,
+        properties: &Node<'_>,
         path: &Path<'_>,
     ) -> Option<Route> {
         let object = Object::open(properties, path, ROUTE, self.errors);

@@ -2,9 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
-use serde_json::Value;
-
 use super::{Reader, envelope::Envelope};
 use crate::model::{
     ArmError, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
@@ -14,7 +11,9 @@ use crate::model::{
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     prefix,
+    template::node::Node,
 };
+use ipnet::IpNet;
 
 const VIRTUAL_NETWORK: Schema = &[
     ("addressSpace", READ),
@@ -114,7 +113,7 @@ impl Reader<'_> {
         let path = envelope.properties_path();
         let object = Object::open(envelope.properties, &path, VIRTUAL_NETWORK, self.errors);
         let space_path = path.key("addressSpace");
-        let space = object.get("addressSpace").unwrap_or(&Value::Null);
+        let space = object.get("addressSpace").unwrap_or(&Node::Null);
         let space = Object::open(space, &space_path, ADDRESS_SPACE, self.errors);
         let address_space = self.prefixes(&space, "addressPrefixes");
         if space.array("addressPrefixes", self.errors).is_empty() {
@@ -172,11 +171,11 @@ impl Reader<'_> {
     /// Id and properties of a child in its parent's properties.
     pub(super) fn nested<'v>(
         &mut self,
-        item: &'v Value,
+        item: &'v Node<'v>,
         path: &Path<'_>,
         kind: Kind,
         parent: &ResourceId,
-    ) -> Option<(ResourceId, &'v Value)> {
+    ) -> Option<(ResourceId, &'v Node<'v>)> {
         // The object lives as long as the path; the properties as long as the item.
         let name = {
             let object = Object::open(item, path, NESTED, self.errors);
@@ -187,12 +186,8 @@ impl Reader<'_> {
             name.to_owned()
         };
         let id = kind.id(group_of(parent), &[parent.name(), &name]);
-        let properties = item.as_object().and_then(|fields| {
-            fields
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case("properties"))
-        });
-        Some((id, properties.map_or(&Value::Null, |(_, value)| value)))
+        let properties = item.as_object().and_then(|fields| fields.get("properties"));
+        Some((id, properties.unwrap_or(&Node::Null)))
     }
 
     pub(super) fn twice(&mut self, id: &ResourceId, path: &Path<'_>) {
@@ -211,7 +206,7 @@ impl Reader<'_> {
     pub(super) fn subnet(
         &mut self,
         id: &ResourceId,
-        properties: &Value,
+        properties: &Node<'_>,
         path: &Path<'_>,
     ) -> Subnet {
         let object = Object::open(properties, path, SUBNET, self.errors);
@@ -252,7 +247,7 @@ impl Reader<'_> {
     pub(super) fn peering(
         &mut self,
         id: &ResourceId,
-        properties: &Value,
+        properties: &Node<'_>,
         path: &Path<'_>,
     ) -> Option<VirtualNetworkPeering> {
         let object = Object::open(properties, path, PEERING, self.errors);
@@ -305,7 +300,7 @@ impl Reader<'_> {
 
     fn dns_servers(&mut self, object: &Object<'_, '_>) -> Vec<IpAddr> {
         let path = object.path.key("dhcpOptions");
-        let options = object.get("dhcpOptions").unwrap_or(&Value::Null);
+        let options = object.get("dhcpOptions").unwrap_or(&Node::Null);
         let options = Object::open(options, &path, DHCP_OPTIONS, self.errors);
         let list_path = path.key("dnsServers");
         let texts = options.texts("dnsServers", self.errors);

@@ -6,11 +6,12 @@ use std::{
     collections::BTreeMap,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     expression::{self, Expression, Text},
     functions,
+    node::{Fields, Node},
 };
 use crate::model::{ArmError, DeployOptions};
 
@@ -39,12 +40,12 @@ pub(super) enum Parameter<'t> {
 }
 
 pub(super) struct Lazy<'t> {
-    source: Cow<'t, Value>,
+    source: Cow<'t, Node<'t>>,
     value: OnceCell<Value>,
 }
 
 impl<'t> Lazy<'t> {
-    pub(super) fn new(source: Cow<'t, Value>) -> Self {
+    pub(super) fn new(source: Cow<'t, Node<'t>>) -> Self {
         Self {
             source,
             value: OnceCell::new(),
@@ -98,24 +99,24 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Evaluates every string of a value, in place.
-    pub(super) fn evaluate(&self, value: &mut Value, loops: &Loops) -> Result<(), ArmError> {
-        match value {
+    pub(super) fn evaluate(&self, node: &mut Node<'_>, loops: &Loops) -> Result<(), ArmError> {
+        match node {
             // Nearly every string is a literal; none is copied.
-            Value::String(text) if text.starts_with('[') => {
-                *value = match expression::classify(text) {
-                    Text::Literal(literal) => Value::String(literal.to_owned()),
-                    Text::Expression(source) => self.run(source, loops)?.into_owned(),
+            Node::Text(text) if text.starts_with('[') => {
+                *node = match expression::classify(text) {
+                    Text::Literal(literal) => Node::Text(literal.to_owned().into()),
+                    Text::Expression(source) => self.run(source, loops)?.into_owned().into(),
                 };
             }
-            Value::Array(items) => {
+            Node::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     self.evaluate(item, loops)
                         .map_err(|e| within(e, &format!("[{index}]")))?;
                 }
             }
-            Value::Object(fields) => {
+            Node::Object(fields) => {
                 self.property_copies(fields, loops)?;
-                for (name, item) in fields {
+                for (name, item) in fields.iter_mut() {
                     self.evaluate(item, loops)
                         .map_err(|e| within(e, &format!(".{name}")))?;
                 }
@@ -126,17 +127,13 @@ impl<'t> Evaluator<'t> {
     }
 
     /// `copy: [{name, count, input}]` in an object becomes arrays of it.
-    fn property_copies(
-        &self,
-        fields: &mut Map<String, Value>,
-        loops: &Loops,
-    ) -> Result<(), ArmError> {
+    fn property_copies(&self, fields: &mut Fields<'_>, loops: &Loops) -> Result<(), ArmError> {
         let Some(copies) = take_copies(fields) else {
             return Ok(());
         };
         for (number, mut copy) in copies.into_iter().enumerate() {
             let path = format!(".copy[{number}]");
-            let input = copy.remove("input").unwrap_or_default();
+            let input = copy.take("input").unwrap_or_default();
             let (name, count) = self
                 .copy_loop(&mut copy, loops)
                 .map_err(|error| within(error, &path))?;
@@ -147,7 +144,7 @@ impl<'t> Evaluator<'t> {
                     .map_err(|error| within(error, &format!("{path}.input")))?;
                 items.push(shield(item));
             }
-            fields.insert(name, Value::Array(items));
+            fields.insert(name, Node::Array(items));
         }
         Ok(())
     }
@@ -155,20 +152,20 @@ impl<'t> Evaluator<'t> {
     /// Name and count of a copy, counted against the limit.
     pub(super) fn copy_loop(
         &self,
-        copy: &mut Map<String, Value>,
+        copy: &mut Fields<'_>,
         loops: &Loops,
     ) -> Result<(String, usize), ArmError> {
         for (name, value) in copy.iter_mut() {
             self.evaluate(value, loops)
                 .map_err(|error| within(error, &format!(".{name}")))?;
         }
-        let Some(name) = copy.get("name").and_then(Value::as_str) else {
+        let Some(name) = copy.get("name").and_then(Node::as_str) else {
             return Err(invalid("A copy needs a name: add a string.").at(".name"));
         };
-        let count = copy
-            .get("count")
-            .and_then(Value::as_u64)
-            .and_then(|n| usize::try_from(n).ok());
+        let count = match copy.get("count") {
+            Some(Node::Number(count)) => count.as_u64().and_then(|n| usize::try_from(n).ok()),
+            _ => None,
+        };
         let total = count.and_then(|count| self.iterations.get().checked_add(count));
         match (count, total) {
             (Some(count), Some(total)) if total <= MAX_ITERATIONS => {
@@ -259,58 +256,64 @@ impl<'t> Evaluator<'t> {
             )));
         }
         self.active.borrow_mut().push(key);
-        let mut value = lazy.source.clone().into_owned();
-        let result = self.evaluate(&mut value, &Loops::default());
+        let mut node = lazy.source.clone().into_owned();
+        let result = self.evaluate(&mut node, &Loops::default());
         self.active.borrow_mut().pop();
         result.map_err(|error| {
             let step = error.target.clone().unwrap_or_default();
             invalid(format!("In {group}.{name}{step}: {}", error.message))
         })?;
-        Ok(Cow::Borrowed(lazy.value.get_or_init(|| value)))
+        Ok(Cow::Borrowed(lazy.value.get_or_init(|| node.to_value())))
     }
 }
 
 /// The elements of `copy`, where it is one and not a property of that name.
-fn take_copies(fields: &mut Map<String, Value>) -> Option<Vec<Map<String, Value>>> {
-    let copies = fields.get("copy")?.as_array()?;
-    let is_copy = |copy: &Value| copy.get("count").is_some() && copy.get("input").is_some();
+fn take_copies<'t>(fields: &mut Fields<'t>) -> Option<Vec<Fields<'t>>> {
+    let Node::Array(copies) = fields.get("copy")? else {
+        return None;
+    };
+    let is_copy = |copy: &Node<'_>| {
+        copy.as_object()
+            .is_some_and(|c| c.get("count").is_some() && c.get("input").is_some())
+    };
     if copies.is_empty() || !copies.iter().all(is_copy) {
         return None;
     }
-    match fields.shift_remove("copy") {
-        Some(Value::Array(copies)) => Some(
-            copies
-                .into_iter()
-                .filter_map(|copy| match copy {
-                    Value::Object(copy) => Some(copy),
-                    _ => None,
-                })
-                .collect(),
-        ),
+    let Some(Node::Array(copies)) = fields.take("copy") else {
+        return None;
+    };
+    let copies = copies.into_iter().filter_map(|copy| match copy {
+        Node::Object(copy) => Some(copy),
         _ => None,
-    }
+    });
+    Some(copies.collect())
 }
 
 /// What a copy made is evaluated: a string that now begins with a bracket is doubled, because the
 /// object around it is evaluated once more.
-pub(super) fn shield(mut value: Value) -> Value {
-    match &mut value {
-        Value::String(text) if text.starts_with('[') => text.insert(0, '['),
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| *item = shield(item.take())),
-        Value::Object(fields) => {
+pub(super) fn shield(mut node: Node<'_>) -> Node<'_> {
+    match &mut node {
+        Node::Text(text) if text.starts_with('[') => text.to_mut().insert(0, '['),
+        Node::Array(items) => {
+            items
+                .iter_mut()
+                .for_each(|item| *item = shield(std::mem::take(item)));
+        }
+        Node::Object(fields) => {
             fields
-                .values_mut()
-                .for_each(|item| *item = shield(item.take()));
+                .iter_mut()
+                .for_each(|(_, item)| *item = shield(std::mem::take(item)));
         }
         _ => {}
     }
-    value
+    node
 }
 
 fn property<'a>(object: Cow<'a, Value>, name: &str) -> Result<Cow<'a, Value>, ArmError> {
-    fn find<'m>(fields: &'m Map<String, Value>, name: &str) -> Option<(&'m String, &'m Value)> {
+    fn find<'m>(
+        fields: &'m serde_json::Map<String, Value>,
+        name: &str,
+    ) -> Option<(&'m String, &'m Value)> {
         fields
             .iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))

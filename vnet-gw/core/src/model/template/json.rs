@@ -1,15 +1,20 @@
 //! JSON as ARM templates have it: with `//` and `/* */` comments and perhaps a byte order mark.
 
-use serde_json::Value;
+use std::cell::OnceCell;
 
+use super::node::Node;
 use crate::model::ArmError;
 
-/// The value of a JSON text.
+/// The value of a JSON text. Where comments had to go, the text without them is kept for it in
+/// `blanked`.
 ///
 /// # Errors
 ///
 /// `InvalidRequestContent`, with line and column as the target.
-pub(in crate::model) fn parse(text: &str) -> Result<Value, ArmError> {
+pub(in crate::model) fn parse<'t>(
+    text: &'t str,
+    blanked: &'t OnceCell<String>,
+) -> Result<Node<'t>, ArmError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Most files have no comments, and large ones are written by programs.
     let first = match serde_json::from_str(text) {
@@ -17,7 +22,7 @@ pub(in crate::model) fn parse(text: &str) -> Result<Value, ArmError> {
         Err(error) => error,
     };
     let result = match blank_comments(text) {
-        Some(text) => serde_json::from_str(&text),
+        Some(text) => serde_json::from_str(blanked.get_or_init(|| text)),
         None => Err(first),
     };
     result.map_err(|error| {
@@ -79,15 +84,19 @@ mod tests {
 
     use super::*;
 
+    fn value(text: &str) -> Result<serde_json::Value, ArmError> {
+        parse(text, &OnceCell::new()).map(|node| node.to_value())
+    }
+
     #[test]
     fn comments_and_a_byte_order_mark_are_skipped() {
         let text =
             "\u{feff}{ // one: \"{\n \"a\": \"http://x/*y*/\", /* two\n*/ \"b\\\"//\": 1 }//";
         assert_eq!(
-            parse(text).unwrap(),
+            value(text).unwrap(),
             json!({"a": "http://x/*y*/", "b\"//": 1})
         );
-        assert_eq!(parse("/* é */ [1]").unwrap(), json!([1]));
+        assert_eq!(value("/* é */ [1]").unwrap(), json!([1]));
     }
 
     #[test]
@@ -100,7 +109,7 @@ mod tests {
             ("{\"a", "line 1, column 3"),
             ("\"a\\", "line 1, column 3"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = value(text).unwrap_err();
             assert_eq!(error.code, "InvalidRequestContent");
             assert_eq!(error.target.as_deref(), Some(target), "{text:?}: {error}");
         }

@@ -7,19 +7,21 @@ mod format;
 mod functions;
 pub(super) mod json;
 mod network;
+pub(super) mod node;
 mod parameters;
 mod resources;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
-use serde_json::{Map, Value, json};
-
-use self::evaluate::{Evaluator, Lazy, Loops, invalid, within};
+use self::{
+    evaluate::{Evaluator, Lazy, Loops, invalid, within},
+    node::{Fields, Node},
+};
 use super::{ArmError, DeployOptions, error::Errors};
 
 /// A resource of the template, evaluated.
 #[derive(Debug)]
-pub(super) struct TemplateResource {
+pub(super) struct TemplateResource<'t> {
     /// Where it stands in the template: `resources[2]`.
     pub(super) path: String,
     /// In full: `Microsoft.Network/virtualNetworks/subnets`.
@@ -27,7 +29,7 @@ pub(super) struct TemplateResource {
     /// One for each segment of the type: `VNet1`, `FrontEnd`.
     pub(super) names: Vec<String>,
     /// As written, without what is read here (`name`, `type`, `condition`, `copy`, `resources`).
-    pub(super) fields: Map<String, Value>,
+    pub(super) fields: Fields<'t>,
 }
 
 /// What may stand at the top; `None` where it would have to be carried out.
@@ -48,22 +50,23 @@ const TOP_LEVEL: &[(&str, Option<&str>)] = &[
 ];
 
 /// The resources of a template's text, in its order, parents before their nested children.
-pub(super) fn read(
-    text: &str,
+pub(super) fn read<'t>(
+    text: &'t str,
+    blanked: &'t OnceCell<String>,
     options: &DeployOptions,
     errors: &mut Errors,
-) -> Vec<TemplateResource> {
-    let Some(root) = errors.keep(json::parse(text)) else {
+) -> Vec<TemplateResource<'t>> {
+    let Some(root) = errors.keep(json::parse(text, blanked)) else {
         return Vec::new();
     };
-    let Value::Object(mut root) = root else {
+    let Node::Object(mut root) = root else {
         errors.push(invalid(
             "A template is a JSON object: write {\"resources\": […]}.",
         ));
         return Vec::new();
     };
     check_top_level(&root, errors);
-    let resources = take(&mut root, "resources");
+    let resources = root.take("resources");
     let evaluator = match evaluator(&root, options) {
         Ok(evaluator) => evaluator,
         Err(error) => {
@@ -85,8 +88,8 @@ pub(super) fn read(
     }
 }
 
-fn check_top_level(root: &Map<String, Value>, errors: &mut Errors) {
-    for (name, value) in root {
+fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
+    for (name, value) in root.iter() {
         match TOP_LEVEL
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -97,7 +100,7 @@ fn check_top_level(root: &Map<String, Value>, errors: &mut Errors) {
                 ))
                 .at(name),
             ),
-            Some((_, Some(feature))) if !is_empty(value) => errors.push(
+            Some((_, Some(feature))) if !value.is_empty() => errors.push(
                 ArmError::new(
                     "NotSupported",
                     format!("Templates with {feature} are not supported yet: write them out."),
@@ -107,8 +110,9 @@ fn check_top_level(root: &Map<String, Value>, errors: &mut Errors) {
             Some(_) => {}
         }
     }
-    let schema = get(root, "$schema")
-        .and_then(Value::as_str)
+    let schema = root
+        .get("$schema")
+        .and_then(Node::as_str)
         .unwrap_or_default()
         .to_lowercase();
     let file = schema
@@ -128,35 +132,37 @@ fn check_top_level(root: &Map<String, Value>, errors: &mut Errors) {
 }
 
 fn evaluator<'t>(
-    root: &'t Map<String, Value>,
+    root: &'t Fields<'t>,
     options: &'t DeployOptions,
 ) -> Result<Evaluator<'t>, ArmError> {
     let mut evaluator = Evaluator::new(options);
-    let section = |name: &str| match get(root, name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(section)) => Ok(Some(section)),
+    let section = |name: &str| match root.get(name) {
+        None | Some(Node::Null) => Ok(None),
+        Some(Node::Object(section)) => Ok(Some(section)),
         Some(_) => Err(invalid("This must be an object of names.").at(name.to_owned())),
     };
     let declared = section("parameters")?;
     let variables = section("variables")?;
     parameters::declare(&mut evaluator, declared)?;
-    for (name, value) in variables.into_iter().flatten() {
-        if !(name == "copy" && value.is_array()) {
+    for (name, value) in variables.into_iter().flat_map(Fields::iter) {
+        if !(name == "copy" && matches!(value, Node::Array(_))) {
             evaluator
                 .variables
                 .insert(name.to_lowercase(), Lazy::new(Cow::Borrowed(value)));
         }
     }
-    if let Some(Value::Array(copies)) = variables.and_then(|variables| variables.get("copy")) {
+    if let Some(Node::Array(copies)) = variables.and_then(|variables| variables.get("copy")) {
         for (number, copy) in copies.iter().enumerate() {
-            let mut unrolled = json!({ "copy": [copy] });
+            let mut unrolled = Fields::default();
+            unrolled.insert("copy".to_owned(), Node::Array(vec![copy.clone()]));
+            let mut unrolled = Node::Object(unrolled);
             evaluator
                 .evaluate(&mut unrolled, &Loops::default())
                 .map_err(|error| within(error, &format!("variables.copy[{number}]")))?;
-            let Value::Object(unrolled) = unrolled else {
+            let Node::Object(unrolled) = unrolled else {
                 continue;
             };
-            for (name, value) in unrolled {
+            for (name, value) in unrolled.into_pairs() {
                 let value = evaluate::shield(value);
                 evaluator
                     .variables
@@ -165,29 +171,4 @@ fn evaluator<'t>(
         }
     }
     Ok(evaluator)
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
-}
-
-/// A field by its name, which compares without case.
-fn get<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
-}
-
-fn take(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    let key = fields
-        .keys()
-        .find(|key| key.eq_ignore_ascii_case(name))?
-        .clone();
-    fields.shift_remove(&key)
 }

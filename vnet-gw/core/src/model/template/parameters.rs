@@ -6,24 +6,24 @@ use serde_json::{Map, Value};
 
 use super::{
     evaluate::{Evaluator, Lazy, Parameter, invalid},
-    get,
+    node::{Fields, Node},
 };
 use crate::model::ArmError;
 
 /// Declares the parameters, with the values given in the options.
 pub(super) fn declare<'t>(
     evaluator: &mut Evaluator<'t>,
-    declared: Option<&'t Map<String, Value>>,
+    declared: Option<&'t Fields<'t>>,
 ) -> Result<(), ArmError> {
     let given = &evaluator.options.parameters;
     if let Some(stray) = given
         .keys()
-        .find(|name| declared.is_none_or(|all| get(all, name).is_none()))
+        .find(|name| declared.is_none_or(|all| all.get(name).is_none()))
     {
         let names: Vec<&str> = declared
             .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
+            .flat_map(Fields::iter)
+            .map(|(name, _)| name)
             .collect();
         return Err(invalid(format!(
             "A value is given for '{stray}', which is no parameter of the template; it has: {}.",
@@ -34,19 +34,19 @@ pub(super) fn declare<'t>(
             }
         )));
     }
-    for (name, declaration) in declared.into_iter().flatten() {
+    for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
         let path = format!("parameters.{name}");
-        let Value::Object(declaration) = declaration else {
+        let Node::Object(fields) = declaration else {
             return Err(invalid("A parameter is an object with a type.").at(path));
         };
-        let parameter = match (get(given, name), get(declaration, "defaultValue")) {
+        let parameter = match (get(given, name), fields.get("defaultValue")) {
             (Some(value), _) => {
-                check(declaration, value).map_err(|error| invalid(error).at(path))?;
+                check(&declaration.to_value(), value).map_err(|error| invalid(error).at(path))?;
                 Parameter::Given(value.clone())
             }
             (None, Some(default)) => Parameter::Default(Lazy::new(Cow::Borrowed(default))),
-            (None, None) => match get(declaration, "nullable") {
-                Some(Value::Bool(true)) => Parameter::Given(Value::Null),
+            (None, None) => match fields.get("nullable") {
+                Some(Node::Bool(true)) => Parameter::Given(Value::Null),
                 _ => Parameter::Missing,
             },
         };
@@ -56,7 +56,10 @@ pub(super) fn declare<'t>(
 }
 
 /// Whether a given value is what the declaration wants.
-fn check(declaration: &Map<String, Value>, value: &Value) -> Result<(), String> {
+fn check(declaration: &Value, value: &Value) -> Result<(), String> {
+    let Value::Object(declaration) = declaration else {
+        return Ok(());
+    };
     let wanted = get(declaration, "type")
         .and_then(Value::as_str)
         .unwrap_or_default();
@@ -115,4 +118,12 @@ fn check(declaration: &Map<String, Value>, value: &Value) -> Result<(), String> 
         }
         _ => Ok(()),
     }
+}
+
+/// A field by its name, which compares without case.
+fn get<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }

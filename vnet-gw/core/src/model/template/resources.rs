@@ -1,20 +1,18 @@
 //! The `resources` of a template: conditions, resource copies and nested children.
 
-use serde_json::{Map, Value};
-
 use super::{
     TemplateResource,
     evaluate::{Evaluator, Loops, invalid, within},
-    get, take,
+    node::{Fields, Node},
 };
 use crate::model::{ArmError, error::Errors};
 
 /// Reads the array, or the object of symbolic names that `languageVersion` 2.0 has.
-pub(super) fn read(
+pub(super) fn read<'n>(
     evaluator: &Evaluator<'_>,
-    resources: Value,
+    resources: Node<'n>,
     errors: &mut Errors,
-) -> Vec<TemplateResource> {
+) -> Vec<TemplateResource<'n>> {
     let mut reader = Reader {
         evaluator,
         errors,
@@ -24,49 +22,49 @@ pub(super) fn read(
     reader.found
 }
 
-struct Reader<'e, 't> {
+struct Reader<'e, 't, 'n> {
     evaluator: &'e Evaluator<'t>,
     errors: &'e mut Errors,
-    found: Vec<TemplateResource>,
+    found: Vec<TemplateResource<'n>>,
 }
 
 /// Full type and names of the resource around a nested one.
 type Parent<'a> = Option<(&'a str, &'a [String])>;
 
-impl Reader<'_, '_> {
-    fn list(&mut self, resources: Value, path: &str, parent: Parent<'_>, loops: &Loops) {
+impl<'n> Reader<'_, '_, 'n> {
+    fn list(&mut self, resources: Node<'n>, path: &str, parent: Parent<'_>, loops: &Loops) {
         match resources {
-            Value::Array(items) => {
+            Node::Array(items) => {
                 for (index, item) in items.into_iter().enumerate() {
                     self.resource(item, format!("{path}[{index}]"), parent, loops);
                 }
             }
-            Value::Object(items) => {
-                for (name, item) in items {
+            Node::Object(items) => {
+                for (name, item) in items.into_pairs() {
                     self.resource(item, format!("{path}.{name}"), parent, loops);
                 }
             }
-            Value::Null => {}
+            Node::Null => {}
             _ => self
                 .errors
                 .push(invalid("This must be an array of resources.").at(path)),
         }
     }
 
-    fn resource(&mut self, resource: Value, path: String, parent: Parent<'_>, loops: &Loops) {
-        let Value::Object(mut fields) = resource else {
+    fn resource(&mut self, resource: Node<'n>, path: String, parent: Parent<'_>, loops: &Loops) {
+        let Node::Object(mut fields) = resource else {
             return self
                 .errors
                 .push(invalid("A resource is an object.").at(path));
         };
         // The resource of another deployment, named so that references can be symbolic.
-        if get(&fields, "existing") == Some(&Value::Bool(true)) {
+        if fields.get("existing") == Some(&Node::Bool(true)) {
             return;
         }
-        let Some(copy) = take(&mut fields, "copy") else {
+        let Some(copy) = fields.take("copy") else {
             return self.instance(fields, path, parent, loops);
         };
-        let Value::Object(mut copy) = copy else {
+        let Node::Object(mut copy) = copy else {
             return self
                 .errors
                 .push(invalid("A copy is an object: {name, count}.").at(path + ".copy"));
@@ -85,14 +83,14 @@ impl Reader<'_, '_> {
 
     fn instance(
         &mut self,
-        mut fields: Map<String, Value>,
+        mut fields: Fields<'n>,
         path: String,
         parent: Parent<'_>,
         loops: &Loops,
     ) {
         // The order of deployment means nothing to a model that is validated as a whole.
-        take(&mut fields, "dependsOn");
-        let children = take(&mut fields, "resources");
+        fields.take("dependsOn");
+        let children = fields.take("resources");
         match self.evaluated(&mut fields, parent, loops) {
             Err(error) => self.errors.push(within(error, &path)),
             // A resource that is not deployed; its children stand on their own, as in ARM.
@@ -133,19 +131,19 @@ impl Reader<'_, '_> {
     /// Type and names, with the fields evaluated; `None` where the condition is false.
     fn evaluated(
         &self,
-        fields: &mut Map<String, Value>,
+        fields: &mut Fields<'_>,
         parent: Parent<'_>,
         loops: &Loops,
     ) -> Result<Option<(String, Vec<String>)>, ArmError> {
-        if let Some(mut condition) = take(fields, "condition") {
+        if let Some(mut condition) = fields.take("condition") {
             self.evaluator
                 .evaluate(&mut condition, loops)
                 .map_err(|e| within(e, ".condition"))?;
             match condition {
-                Value::Bool(true) => {}
-                Value::Bool(false) => return Ok(None),
-                Value::String(text) if text.eq_ignore_ascii_case("true") => {}
-                Value::String(text) if text.eq_ignore_ascii_case("false") => return Ok(None),
+                Node::Bool(true) => {}
+                Node::Bool(false) => return Ok(None),
+                Node::Text(text) if text.eq_ignore_ascii_case("true") => {}
+                Node::Text(text) if text.eq_ignore_ascii_case("false") => return Ok(None),
                 _ => return Err(invalid("A condition must be true or false.").at(".condition")),
             }
         }
@@ -161,19 +159,20 @@ impl Reader<'_, '_> {
     /// Takes `type` and `name`, in full: a nested child's have only the last segment.
     fn identity(
         &self,
-        fields: &mut Map<String, Value>,
+        fields: &mut Fields<'_>,
         parent: Parent<'_>,
         loops: &Loops,
     ) -> Result<(String, Vec<String>), ArmError> {
         let mut text = |name: &str| {
             let path = format!(".{name}");
-            let mut value = take(fields, name)
+            let mut value = fields
+                .take(name)
                 .ok_or_else(|| invalid(format!("The resource has no {name}: add it.")))?;
             self.evaluator
                 .evaluate(&mut value, loops)
                 .map_err(|e| within(e, &path))?;
             match value {
-                Value::String(text) => Ok(text),
+                Node::Text(text) => Ok(text.into_owned()),
                 _ => Err(invalid(format!("The {name} of a resource is a string.")).at(path)),
             }
         };

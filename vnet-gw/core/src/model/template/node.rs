@@ -1,0 +1,213 @@
+//! JSON that borrows its texts: a million routes are a million small objects, and nearly all that
+//! is in them is looked at once.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+/// A JSON value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::model) enum Node<'t> {
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'t, str>),
+    Array(Vec<Node<'t>>),
+    Object(Fields<'t>),
+}
+
+/// The fields of an object, in its order; a name may be there twice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::model) struct Fields<'t>(Vec<(Cow<'t, str>, Node<'t>)>);
+
+impl<'t> Node<'t> {
+    pub(in crate::model) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(in crate::model) fn as_object(&self) -> Option<&Fields<'t>> {
+        match self {
+            Self::Object(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// Null, or an array or object without anything in it.
+    pub(in crate::model) fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Array(items) => items.is_empty(),
+            Self::Object(fields) => fields.0.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// As the value that expressions compute with.
+    pub(in crate::model) fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Text(text) => Value::String(text.to_string()),
+            Self::Array(items) => items.iter().map(Self::to_value).collect(),
+            Self::Object(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), value.to_value()));
+                Value::Object(fields.collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+impl From<Value> for Node<'_> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Number(number) => Self::Number(number),
+            Value::String(text) => Self::Text(text.into()),
+            Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
+            Value::Object(fields) => Self::Object(Fields(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .collect(),
+            )),
+        }
+    }
+}
+
+impl<'t> Fields<'t> {
+    /// A field by its name, which compares without case.
+    pub(in crate::model) fn get(&self, name: &str) -> Option<&Node<'t>> {
+        self.iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub(in crate::model) fn iter(&self) -> impl Iterator<Item = (&str, &Node<'t>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'t>)> {
+        self.0.iter_mut().map(|(name, value)| {
+            let name: &Cow<'t, str> = name;
+            (name.as_ref(), value)
+        })
+    }
+
+    pub(super) fn into_pairs(self) -> impl Iterator<Item = (Cow<'t, str>, Node<'t>)> {
+        self.0.into_iter()
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Node<'t>> {
+        let at = self
+            .0
+            .iter()
+            .position(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Puts a field in, instead of one of the same name.
+    pub(super) fn insert(&mut self, name: String, value: Node<'t>) {
+        self.take(&name);
+        self.0.push((name.into(), value));
+    }
+}
+
+impl<'de: 't, 't> Deserialize<'de> for Node<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Number::from_f64(value).map_or(Node::Null, Node::Number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Node::Text(Cow::Borrowed(text)))
+    }
+
+    /// One with escapes.
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Node::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut out = Vec::new();
+        while let Some(item) = items.next_element()? {
+            out.push(item);
+        }
+        Ok(Node::Array(out))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut out = Vec::new();
+        while let Some(Name(name)) = fields.next_key()? {
+            out.push((name, fields.next_value()?));
+        }
+        Ok(Node::Object(Fields(out)))
+    }
+}
+
+/// `Cow` itself deserializes into an owned text.
+struct Name<'t>(Cow<'t, str>);
+
+impl<'de: 't, 't> Deserialize<'de> for Name<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor).map(Name)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
