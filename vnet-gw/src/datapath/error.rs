@@ -23,18 +23,35 @@ pub enum DatapathError {
     #[error(
         "instance {instance}: its maps are of ABI version {found}, this vnet-gw has version {expected}; `vnet-gw down --instance {instance}` removes them (its forwarding stops until the next start)"
     )]
-    AbiVersion { instance: String, found: u32, expected: u32 },
+    AbiVersion {
+        instance: String,
+        found: u32,
+        expected: u32,
+    },
 
     #[error(
         "instance {instance}: pinned map {map} has {found}, expected {expected}; `vnet-gw down --instance {instance}` removes it"
     )]
-    MapShape { instance: String, map: &'static str, found: String, expected: String },
+    MapShape {
+        instance: String,
+        map: &'static str,
+        found: String,
+        expected: String,
+    },
 
     #[error("{operation} {path}: {source}")]
-    Pin { operation: &'static str, path: PathBuf, source: io::Error },
+    Pin {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 
     #[error("map {map}: {operation}: {source}{}", hint(.source))]
-    Map { map: &'static str, operation: String, source: io::Error },
+    Map {
+        map: &'static str,
+        operation: String,
+        source: io::Error,
+    },
 
     #[error("loading the eBPF object: {0}; `vnet-gw doctor` says what this kernel lacks")]
     Object(#[from] Box<aya::EbpfError>),
@@ -43,18 +60,35 @@ pub enum DatapathError {
     NoProgram(&'static str),
 
     #[error("the kernel refuses program {program}: {source}; `vnet-gw doctor` says what it lacks")]
-    Program { program: &'static str, source: Box<aya::programs::ProgramError> },
+    Program {
+        program: &'static str,
+        source: Box<aya::programs::ProgramError>,
+    },
 
-    #[error("{what}: {wanted} wanted, {limit} possible; split the configuration over two instances")]
-    Capacity { what: &'static str, wanted: usize, limit: usize },
+    #[error(
+        "{what}: {wanted} wanted, {limit} possible; split the configuration over two instances"
+    )]
+    Capacity {
+        what: &'static str,
+        wanted: usize,
+        limit: usize,
+    },
 
     #[error("subnet {subnet}: {family} table: {why}")]
-    Table { subnet: String, family: &'static str, why: String },
+    Table {
+        subnet: String,
+        family: &'static str,
+        why: String,
+    },
 
     #[error(
         "resource ids {first} and {second} have the same hash {hash:#018x}; rename one of them"
     )]
-    HashCollision { first: String, second: String, hash: u64 },
+    HashCollision {
+        first: String,
+        second: String,
+        hash: u64,
+    },
 
     #[error("asking the kernel for its network devices: {0}")]
     Netlink(io::Error),
@@ -63,7 +97,10 @@ pub enum DatapathError {
     NoSuchPort(String),
 
     #[error("reading {path}: {source}")]
-    Read { path: &'static str, source: io::Error },
+    Read {
+        path: &'static str,
+        source: io::Error,
+    },
 }
 
 /// The usual causes of what bpf(2) answers.

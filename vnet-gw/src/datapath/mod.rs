@@ -1,14 +1,57 @@
 //! The thin shell that keeps the kernel equal to the desired [`Image`].
+//!
+//! Nothing here decides what a packet may do: an image says what should be in the maps, and this
+//! module gets it there so that at every moment each packet meets the old state or the new one:
+//!
+//! 1. everything is planned; an image that cannot be held changes nothing;
+//! 2. new ports, then new endpoints, since routes may lead there;
+//! 3. route tables: built beside and swapped, or edited in place (see `tables`);
+//! 4. ports that changed, which may use another table now;
+//! 5. what is gone: ports, endpoints, and after a grace period the tables they used.
+//!
+//! Everything is pinned (see `pins`), so forwarding goes on without us. A restart reads back which
+//! id belongs to which resource, by hash, and compares the rest with the first image it is given.
+//!
+//! Whoever runs in a mount namespace of its own, as under `ip netns exec`, has a bpffs of its own
+//! there, which goes with the namespace; `nsenter --net` keeps to the host's.
 
+mod attach;
+mod clsact;
+mod down;
+mod endpoints;
 mod error;
+mod load;
+mod map;
+mod mirror;
+mod netdev;
 mod pins;
+mod ports;
+mod reconcile;
 mod report;
+mod scopes;
+mod sys;
+mod tables;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
+use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{compile::Image, model::ResourceId};
 
-pub use self::{error::DatapathError, pins::Instance, report::*};
+use self::{
+    attach::Attacher,
+    endpoints::{EndpointTables, Wanted},
+    load::{Maps, Programs},
+    netdev::Netdevs,
+    pins::Directory,
+    ports::{Place, Places, PortIds, Ports, Which},
+    scopes::Scopes,
+    tables::{Tables, TablesPlan},
+};
+pub use self::{attach::Features, down::down, error::DatapathError, pins::Instance, report::*};
 
 /// Where a port's program is attached.
 ///
@@ -35,56 +78,239 @@ pub enum HookChoice {
 #[derive(Debug)]
 pub struct Datapath {
     instance: Instance,
+    directory: Directory,
+    choice: HookChoice,
+    features: Features,
+    maps: Maps,
+    programs: Programs,
+    scopes: Scopes,
+    tables: Tables,
+    ports: Ports,
+    endpoints: EndpointTables,
+    /// The image to reach; in force unless [`Self::unfinished`].
+    image: Option<Arc<Image>>,
+    port_ids: PortIds,
+    wanted: Wanted,
+    /// The last change stopped half-way: the kernel may be anywhere between.
+    unfinished: bool,
+    totals: Totals,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    drift_found: u64,
+    drift_mended: u64,
+    reconciles: u64,
+    applies: u64,
+    last_apply: Option<std::time::Duration>,
+    last_reconcile: Option<std::time::Duration>,
 }
 
 impl Datapath {
     /// Adopts what is pinned for the instance, or creates it. Mounts bpffs where it is not.
-    pub fn open(instance: &Instance, _hook: HookChoice) -> Result<Self, DatapathError> {
-        Err(DatapathError::Busy { instance: instance.name.clone() })
+    /// Programs of another build are replaced in their links when the first image is applied.
+    ///
+    /// Devices are those of the calling thread's network namespace; so it is for every method, all
+    /// of which must be called in that namespace.
+    pub fn open(instance: &Instance, hook: HookChoice) -> Result<Self, DatapathError> {
+        Self::open_with(instance, hook, Features::detect())
     }
 
-    /// Reaches `image` with as few changes as possible, new before old. On error the old state
-    /// remains in force as far as possible, and the next [`Self::reconcile`] mends the rest.
-    pub fn apply(&mut self, _image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
-        Err(DatapathError::Busy { instance: self.instance.name.clone() })
+    /// [`Self::open`] for a kernel that can do less than it does.
+    pub fn open_with(
+        instance: &Instance,
+        hook: HookChoice,
+        features: Features,
+    ) -> Result<Self, DatapathError> {
+        let directory = Directory::create(instance)?;
+        let (maps, programs) = load::open(instance, &directory)?;
+        Ok(Self {
+            scopes: Scopes::read(&maps)?,
+            tables: Tables::read(&maps)?,
+            ports: Ports::read(&maps)?,
+            endpoints: EndpointTables::read(&maps)?,
+            instance: instance.clone(),
+            directory,
+            choice: hook,
+            features,
+            maps,
+            programs,
+            image: None,
+            port_ids: PortIds::new(),
+            wanted: Wanted::default(),
+            unfinished: false,
+            totals: Totals::default(),
+        })
     }
 
-    /// Compares whole tables with the image last applied and mends what differs; follows devices
-    /// that appeared, vanished, were renamed or got another MTU.
-    pub fn reconcile(&mut self) -> Result<Drift, DatapathError> {
-        Err(DatapathError::Busy { instance: self.instance.name.clone() })
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
 
+    /// Reaches `image` with as few changes as possible, new before old.
+    ///
+    /// # Errors
+    /// An image that the data path cannot hold changes nothing. Where the kernel refuses something
+    /// half-way, what is not changed yet stays in force, and the next [`Self::reconcile`] or
+    /// [`Self::apply`] goes on from there.
+    pub fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
+        let start = Instant::now();
+        let mut report = ApplyReport::default();
+        let same = self
+            .image
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(now, &image) || *now == image);
+        if self.unfinished {
+            self.mend(&mut Drift::default());
+        }
+        if !same || self.unfinished {
+            self.reach(image, &mut report)?;
+        }
+        report.warnings = self.ports.warnings();
+        report.duration = start.elapsed();
+        self.totals.applies += 1;
+        self.totals.last_apply = Some(report.duration);
+        Ok(report)
+    }
+
+    fn reach(&mut self, image: Arc<Image>, report: &mut ApplyReport) -> Result<(), DatapathError> {
+        let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
+        let port_ids = self.ports.plan(&image)?;
+        let plan = self.tables.plan(&image, &mut self.scopes, &self.maps)?;
+        let places = self.places(&image, &port_ids, &plan)?;
+        let endpoints_same = port_ids == self.port_ids
+            && self
+                .image
+                .as_ref()
+                .is_some_and(|now| now.endpoints == image.endpoints);
+        if !endpoints_same {
+            let ids: HashMap<_, _> = port_ids.iter().map(|(nic, id)| (nic, *id)).collect();
+            self.wanted = Wanted::of(&image, &ids, &mut self.scopes)?;
+        }
+
+        // From here on the kernel changes.
+        self.unfinished = true;
+        self.image = Some(image.clone());
+        self.port_ids = port_ids;
+        self.carry_out(&image, plan, &places, &devices, report)?;
+        self.unfinished = false;
+        Ok(())
+    }
+
+    fn places(
+        &mut self,
+        image: &Image,
+        port_ids: &PortIds,
+        plan: &TablesPlan,
+    ) -> Result<Places, DatapathError> {
+        let mut places = Places::new();
+        for (nic, port) in &image.ports {
+            let place = Place {
+                id: port_ids.get(nic).copied().unwrap_or(0),
+                scope: self.scopes.id(&port.vnet)?,
+                table: self.tables.id(plan, &port.subnet).unwrap_or(0),
+            };
+            places.insert(nic.clone(), place);
+        }
+        Ok(places)
+    }
+
+    fn carry_out(
+        &mut self,
+        image: &Image,
+        plan: TablesPlan,
+        places: &Places,
+        devices: &Netdevs,
+        report: &mut ApplyReport,
+    ) -> Result<(), DatapathError> {
+        let Self {
+            maps,
+            ports,
+            endpoints,
+            tables,
+            scopes,
+            ..
+        } = self;
+        let attacher = Attacher {
+            directory: &self.directory,
+            programs: &self.programs,
+            features: self.features,
+            choice: self.choice,
+        };
+        scopes.write(maps)?;
+        let new = ports.set(maps, &attacher, devices, image, places, Which::New)?;
+        report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
+        tables.carry_out(plan, maps, report)?;
+        let changed = ports.set(maps, &attacher, devices, image, places, Which::Changed)?;
+        let gone = ports.remove_others(maps, &attacher, devices, &self.port_ids)?;
+        report.ports_changed += new.changed + changed.changed + gone;
+        report.endpoints_rebuilt |= endpoints.remove(maps, &self.wanted)?;
+        tables.forget_unknown();
+        self.programs.forget_others(&self.directory)?;
+        self.settle(gone > 0)
+    }
+
+    /// Once no packet can be using what was taken out: frees it.
+    fn settle(&mut self, ports_went: bool) -> Result<(), DatapathError> {
+        if ports_went || self.tables.owes_grace() || self.endpoints.owes_grace() {
+            self.maps.grace()?;
+            self.scopes.rested();
+        }
+        self.tables.finish(&self.maps)?;
+        self.endpoints.finish(&self.maps)?;
+        self.ports.rested();
+        let mut used: BTreeSet<u32> = self.tables.used_scopes();
+        used.extend(self.endpoints.used_scopes());
+        self.scopes.retain(&self.maps, &used)
+    }
+
+    /// Counters since the maps were made, summed over CPUs.
     pub fn counters(&self) -> Result<Counters, DatapathError> {
-        Err(DatapathError::Busy { instance: self.instance.name.clone() })
+        let mut counters = Counters {
+            subnets: self.tables.counters(),
+            reasons: Vec::new(),
+        };
+        let mut per_cpu = vec![Counter::default(); self.maps.cpus as usize];
+        for reason in Reason::ALL {
+            self.maps.reasons.get_into(*reason as u32, &mut per_cpu)?;
+            let sum = per_cpu.iter().fold(Counter::default(), |sum, one| Counter {
+                packets: sum.packets.wrapping_add(one.packets),
+                bytes: sum.bytes.wrapping_add(one.bytes),
+            });
+            counters.reasons.push((*reason, sum));
+        }
+        Ok(counters)
     }
 
     /// Every port of the image, ordered by networkInterface.
     pub fn ports(&self) -> Vec<PortStatus> {
-        Vec::new()
+        // Without the list, what is known of the ports still counts.
+        self.ports.status(&Netdevs::read().unwrap_or_default())
     }
 
-    /// Traces one packet in `every` of a port, or none.
-    pub fn set_trace(
-        &mut self,
-        nic: &ResourceId,
-        _every: Option<u32>,
-    ) -> Result<(), DatapathError> {
-        Err(DatapathError::NoSuchPort(nic.to_string()))
+    /// Traces one packet in `every` of a port, or none. Not remembered across restarts.
+    pub fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
+        self.ports.set_trace(&self.maps, nic, every)
     }
 
-    /// The ids of the attached programs, for `aya_log::EbpfLogger::init_from_id`: they share one
-    /// log.
+    /// The ids of the programs, for `aya_log::EbpfLogger::init_from_id`: they share one log.
     pub fn program_ids(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.programs.xdp.id, self.programs.tc.id]
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let (endpoints4, endpoints6, endpoint_bytes) = self.endpoints.size();
+        Stats {
+            tables: self.tables.stats(),
+            endpoints4,
+            endpoints6,
+            endpoint_bytes,
+            drift_found: self.totals.drift_found,
+            drift_mended: self.totals.drift_mended,
+            reconciles: self.totals.reconciles,
+            applies: self.totals.applies,
+            last_apply: self.totals.last_apply,
+            last_reconcile: self.totals.last_reconcile,
+        }
     }
-}
-
-/// Removes everything of an instance from the kernel. Fine where nothing is there.
-pub fn down(instance: &Instance) -> Result<DownReport, DatapathError> {
-    Err(DatapathError::Busy { instance: instance.name.clone() })
 }

@@ -1,0 +1,489 @@
+//! The pinned maps and programs: adopted where they are, created where not.
+
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::{
+    EbpfLoader, Pod,
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
+};
+use aya_obj::generated::bpf_map_type::{self, *};
+use vnet_gw_common::{
+    Counter,
+    endpoint::EndpointsWord,
+    maps::{self, MAX_PORTS, MAX_SCOPES, MAX_TABLES},
+    port::{Port, RateState, Settings, Subnet},
+    verdict::REASON_SLOTS,
+};
+
+use super::{
+    DatapathError, Instance,
+    map::{Map, Mapping},
+    pins::{self, Directory},
+    sys,
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vnet-gw-ebpf"));
+
+/// ICMP errors a port may cause: this many a second on average, and this many at once (the kernel
+/// itself has 1,000 and 50 for the whole host, `icmp_msgs_per_sec` and `icmp_msgs_burst`).
+const ICMP_INTERVAL_NS: u64 = 10_000_000;
+const ICMP_BURST: u32 = 20;
+
+/// Every pinned map.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) port_by_if: Pinned,
+    pub(super) port_by_if_far: Pinned,
+    pub(super) ports: Pinned,
+    pub(super) devices: Pinned,
+    pub(super) subnets: Pinned,
+    pub(super) scopes: Pinned,
+    pub(super) small: [Pinned; 2],
+    pub(super) big: [Pinned; 2],
+    pub(super) counters: [Pinned; 2],
+    pub(super) endpoints: [Pinned; 2],
+    pub(super) reasons: Pinned,
+    /// Rows of every counter map.
+    pub(super) cpus: u32,
+    settings: Mapping,
+}
+
+/// A pinned map, and its name for errors.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    name: &'static str,
+    map: Map,
+}
+
+impl Pinned {
+    fn failed(&self, operation: &str) -> impl FnOnce(std::io::Error) -> DatapathError {
+        let (map, operation) = (self.name, operation.to_owned());
+        move |source| DatapathError::Map {
+            map,
+            operation,
+            source,
+        }
+    }
+
+    pub(super) fn get<V: Pod + Default>(&self, key: u32) -> Result<Option<V>, DatapathError> {
+        self.map
+            .get(key)
+            .map_err(self.failed(&format!("reading entry {key}")))
+    }
+
+    pub(super) fn get_into<V: Pod>(
+        &self,
+        key: u32,
+        value: &mut [V],
+    ) -> Result<bool, DatapathError> {
+        self.map
+            .get_into(key, value)
+            .map_err(self.failed(&format!("reading entry {key}")))
+    }
+
+    pub(super) fn set<V: Pod>(&self, key: u32, value: V) -> Result<(), DatapathError> {
+        self.map
+            .set(key, value)
+            .map_err(self.failed(&format!("writing entry {key}")))
+    }
+
+    pub(super) fn delete(&self, key: u32) -> Result<(), DatapathError> {
+        self.map
+            .delete(key)
+            .map_err(self.failed(&format!("removing entry {key}")))
+    }
+
+    pub(super) fn keys(&self) -> Result<Vec<u32>, DatapathError> {
+        self.map.keys().map_err(self.failed("listing its keys"))
+    }
+
+    /// Every value of an array; `blank` is any value.
+    pub(super) fn read_all<V: Pod>(&self, blank: V) -> Result<Vec<V>, DatapathError> {
+        self.map
+            .read_all(blank)
+            .map_err(self.failed("reading all of it"))
+    }
+
+    pub(super) fn entries(&self) -> u32 {
+        self.map.info().entries
+    }
+
+    /// Puts inner maps into an outer one. When it returns, no packet is being looked up in what
+    /// was there before.
+    pub(super) fn set_inner(&self, inner: &[(u32, &Map)]) -> Result<(), DatapathError> {
+        let values: Vec<(u32, u32)> = inner
+            .iter()
+            .map(|(key, map)| (*key, map.fd().as_raw_fd() as u32))
+            .collect();
+        self.map
+            .set_all(&values)
+            .map_err(self.failed("putting tables in"))
+    }
+
+    /// The inner map of a slot.
+    pub(super) fn inner(&self, key: u32) -> Result<Option<Map>, DatapathError> {
+        let Some(id) = self.get::<u32>(key)? else {
+            return Ok(None);
+        };
+        Map::by_id(id)
+            .map(Some)
+            .map_err(self.failed(&format!("opening table {key}")))
+    }
+
+    /// Slots in use of an outer map, with the ids of their inner maps.
+    pub(super) fn inner_ids(&self) -> Result<Vec<(u32, u32)>, DatapathError> {
+        let ids = self.read_all(0u32)?;
+        Ok((0..).zip(ids).filter(|(_, id)| *id != 0).collect())
+    }
+}
+
+/// The shape a map must have for this version to work with it.
+struct Shape {
+    name: &'static str,
+    kind: bpf_map_type,
+    value_size: usize,
+    entries: u32,
+}
+
+const fn shape<V>(name: &'static str, kind: bpf_map_type, entries: u32) -> Shape {
+    Shape {
+        name,
+        kind,
+        value_size: size_of::<V>(),
+        entries,
+    }
+}
+
+const SHAPES: [Shape; 17] = [
+    shape::<Settings>(maps::SETTINGS, BPF_MAP_TYPE_ARRAY, 1),
+    shape::<u32>(maps::PORT_BY_IF, BPF_MAP_TYPE_ARRAY, maps::IFINDEX_DIRECT),
+    shape::<u32>(maps::PORT_BY_IF_FAR, BPF_MAP_TYPE_HASH, MAX_PORTS),
+    shape::<Port>(maps::PORTS, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
+    // An interface index, or with it the descriptor of a program that runs at the far end.
+    shape::<[u32; 2]>(maps::DEVICES, BPF_MAP_TYPE_DEVMAP, MAX_PORTS),
+    shape::<Subnet>(maps::SUBNETS, BPF_MAP_TYPE_ARRAY, MAX_TABLES),
+    shape::<u64>(maps::SCOPES, BPF_MAP_TYPE_ARRAY, MAX_SCOPES),
+    shape::<u32>(maps::SMALL4, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::SMALL6, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::BIG4, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::BIG6, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::COUNTERS4, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::COUNTERS6, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_TABLES),
+    shape::<u32>(maps::ENDPOINTS4, BPF_MAP_TYPE_ARRAY_OF_MAPS, 2),
+    shape::<u32>(maps::ENDPOINTS6, BPF_MAP_TYPE_ARRAY_OF_MAPS, 2),
+    shape::<Counter>(maps::REASONS, BPF_MAP_TYPE_PERCPU_ARRAY, REASON_SLOTS),
+    shape::<RateState>(maps::ICMP_RATE, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
+];
+
+impl Maps {
+    fn open(instance: &Instance, directory: &Directory) -> Result<Self, DatapathError> {
+        let cpus = possible_cpus()?;
+        for shape in &SHAPES {
+            open_map(instance, directory, shape, cpus)?;
+        }
+        let open = |name: &'static str| {
+            let shape = SHAPES.iter().find(|shape| shape.name == name);
+            let shape = shape.ok_or(DatapathError::NoProgram(name))?;
+            open_map(instance, directory, shape, cpus)
+        };
+        let settings = open(maps::SETTINGS)?;
+        Ok(Self {
+            port_by_if: open(maps::PORT_BY_IF)?,
+            port_by_if_far: open(maps::PORT_BY_IF_FAR)?,
+            ports: open(maps::PORTS)?,
+            devices: open(maps::DEVICES)?,
+            subnets: open(maps::SUBNETS)?,
+            scopes: open(maps::SCOPES)?,
+            small: [open(maps::SMALL4)?, open(maps::SMALL6)?],
+            big: [open(maps::BIG4)?, open(maps::BIG6)?],
+            counters: [open(maps::COUNTERS4)?, open(maps::COUNTERS6)?],
+            endpoints: [open(maps::ENDPOINTS4)?, open(maps::ENDPOINTS6)?],
+            reasons: open(maps::REASONS)?,
+            cpus,
+            settings: settings
+                .map
+                .map()
+                .map_err(settings.failed("mapping it into memory"))?,
+        })
+    }
+
+    /// The words of [`Settings`], each of which changes at once.
+    fn setting(&self, offset: usize) -> &AtomicU64 {
+        &self.settings.longs()[offset / 8]
+    }
+
+    fn endpoints_setting(&self, family: usize) -> &AtomicU64 {
+        const OFFSETS: [usize; 2] = [
+            std::mem::offset_of!(Settings, endpoints4),
+            std::mem::offset_of!(Settings, endpoints6),
+        ];
+        self.setting(OFFSETS[family])
+    }
+
+    /// The word that says which endpoint table is read; `family` 0 is IPv4.
+    pub(super) fn endpoints_word(&self, family: usize) -> u64 {
+        self.endpoints_setting(family).load(Ordering::Acquire)
+    }
+
+    /// Flips to another endpoint table: one store.
+    pub(super) fn set_endpoints_word(&self, family: usize, word: u64) {
+        self.endpoints_setting(family)
+            .store(word, Ordering::Release);
+    }
+
+    /// Waits until every packet that is under way now has left the programs: puts an endpoint
+    /// table where it is already, since an update of an outer map ends with such a wait.
+    pub(super) fn grace(&self) -> Result<(), DatapathError> {
+        let slot = EndpointsWord(self.endpoints_word(0)).slot();
+        match self.endpoints[0].inner(slot)? {
+            Some(map) => self.endpoints[0].set_inner(&[(slot, &map)]),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything but the endpoint words.
+    fn settle(&self) {
+        const RATE: usize = std::mem::offset_of!(Settings, icmp_interval_ns);
+        const BURST: usize = std::mem::offset_of!(Settings, icmp_burst);
+        const { assert!(BURST.is_multiple_of(8) && std::mem::offset_of!(Settings, cpus) == 4) };
+        self.setting(RATE)
+            .store(ICMP_INTERVAL_NS, Ordering::Relaxed);
+        self.setting(BURST)
+            .store(pair(ICMP_BURST, 0), Ordering::Relaxed);
+        // Last: a version in place says that the rest is, too.
+        self.setting(0)
+            .store(pair(maps::ABI_VERSION, self.cpus), Ordering::Release);
+    }
+
+    /// Whether the settings are what [`Self::settle`] makes them; it sets them right.
+    pub(super) fn mend_settings(&self) -> bool {
+        const RATE: usize = std::mem::offset_of!(Settings, icmp_interval_ns);
+        const BURST: usize = std::mem::offset_of!(Settings, icmp_burst);
+        let fine = self.setting(0).load(Ordering::Relaxed) == pair(maps::ABI_VERSION, self.cpus)
+            && self.setting(RATE).load(Ordering::Relaxed) == ICMP_INTERVAL_NS
+            && self.setting(BURST).load(Ordering::Relaxed) as u32 == ICMP_BURST;
+        if !fine {
+            self.settle();
+        }
+        fine
+    }
+}
+
+/// Two 32-bit fields as the word they stand in.
+fn pair(first: u32, second: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn open_map(
+    instance: &Instance,
+    directory: &Directory,
+    shape: &Shape,
+    cpus: u32,
+) -> Result<Pinned, DatapathError> {
+    let path = directory.map(shape.name);
+    let open = || Map::new(sys::object_get(&path)?, cpus);
+    let map = open().map_err(|source| DatapathError::Pin {
+        operation: "opening",
+        path: path.clone(),
+        source,
+    })?;
+    let info = map.info();
+    let devmap = shape.kind == BPF_MAP_TYPE_DEVMAP && info.value_size == 4;
+    let fits = info.kind == shape.kind as u32
+        && info.key_size == 4
+        && (info.value_size as usize == shape.value_size || devmap)
+        && info.entries == shape.entries;
+    if !fits {
+        return Err(DatapathError::MapShape {
+            instance: instance.name.clone(),
+            map: shape.name,
+            found: format!(
+                "type {}, {} × {} bytes",
+                info.kind, info.entries, info.value_size
+            ),
+            expected: format!(
+                "type {}, {} × {} bytes",
+                shape.kind as u32, shape.entries, shape.value_size
+            ),
+        });
+    }
+    Ok(Pinned {
+        name: shape.name,
+        map,
+    })
+}
+
+/// The programs of the embedded object.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) xdp: Loaded,
+    pub(super) tc: Loaded,
+    /// Where they are pinned.
+    path: PathBuf,
+}
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) fd: OwnedFd,
+    pub(super) id: u32,
+}
+
+impl Programs {
+    fn open(path: PathBuf) -> std::io::Result<Self> {
+        let open = |name: &str| {
+            let fd = sys::object_get(&path.join(name))?;
+            let id = sys::program_id(fd.as_fd())?;
+            Ok::<_, std::io::Error>(Loaded { fd, id })
+        };
+        // All of them or none: one may be missing where loading was cut short.
+        open(maps::PROG_XDP_PASS)?;
+        Ok(Self {
+            xdp: open(maps::PROG_XDP)?,
+            tc: open(maps::PROG_TC)?,
+            path,
+        })
+    }
+
+    /// The pin of the program for [`aya`]'s `clsact` attachment.
+    pub(super) fn tc_pin(&self) -> PathBuf {
+        self.path.join(maps::PROG_TC)
+    }
+
+    /// Removes the pins of the programs of other versions, once no link has them any more.
+    pub(super) fn forget_others(
+        &self,
+        directory: &Directory,
+    ) -> Result<Vec<PathBuf>, DatapathError> {
+        let mut removed = Vec::new();
+        for name in pins::names(&directory.programs()) {
+            let path = directory.programs().join(name);
+            if path != self.path {
+                remove_programs(&path)?;
+                removed.push(path);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Removes one directory of program pins.
+pub(super) fn remove_programs(path: &Path) -> Result<usize, DatapathError> {
+    let names = pins::names(path);
+    for name in &names {
+        pins::remove(&path.join(name))?;
+    }
+    fs::remove_dir(path).map_err(|source| DatapathError::Pin {
+        operation: "removing",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(names.len())
+}
+
+/// Adopts the pinned maps and programs, or creates what is missing.
+pub(super) fn open(
+    instance: &Instance,
+    directory: &Directory,
+) -> Result<(Maps, Programs), DatapathError> {
+    check_version(instance, directory)?;
+    // The object by its content: what was built from the same sources need not be loaded again, and
+    // what was not must be, whatever its version says.
+    let path = directory.programs().join(format!("{:016x}", hash(OBJECT)));
+    let programs = match Programs::open(path.clone()) {
+        Ok(programs) => programs,
+        Err(_) => {
+            load(directory, &path)?;
+            Programs::open(path.clone()).map_err(|source| DatapathError::Pin {
+                operation: "opening",
+                path,
+                source,
+            })?
+        }
+    };
+    let maps = Maps::open(instance, directory)?;
+    maps.mend_settings();
+    Ok((maps, programs))
+}
+
+/// Refuses maps of another version before anything is written into them.
+fn check_version(instance: &Instance, directory: &Directory) -> Result<(), DatapathError> {
+    let path = directory.map(maps::SETTINGS);
+    let Ok(fd) = sys::object_get(&path) else {
+        return Ok(());
+    };
+    let mut settings = [0u64; size_of::<Settings>() / 8];
+    let read = Map::new(fd, 1).and_then(|map| map.get_into(0, &mut settings));
+    let abi = match read {
+        Ok(_) => settings[0]
+            .to_ne_bytes()
+            .first_chunk()
+            .map_or(0, |abi| u32::from_ne_bytes(*abi)),
+        // Another size is another version.
+        Err(_) => u32::MAX,
+    };
+    // 0: made, but not filled, since that was cut short.
+    if abi == 0 || abi == maps::ABI_VERSION {
+        return Ok(());
+    }
+    Err(DatapathError::AbiVersion {
+        instance: instance.name.clone(),
+        found: abi,
+        expected: maps::ABI_VERSION,
+    })
+}
+
+/// Loads the embedded object over the pinned maps (creating those that are missing) and pins its
+/// programs.
+fn load(directory: &Directory, path: &Path) -> Result<(), DatapathError> {
+    let mut loader = EbpfLoader::new();
+    for shape in &SHAPES {
+        loader.map_pin_path(shape.name, directory.map(shape.name));
+    }
+    let mut object = loader.load(OBJECT).map_err(Box::new)?;
+    if path.is_dir() {
+        remove_programs(path)?;
+    }
+    pins::make(path)?;
+    for name in [maps::PROG_XDP, maps::PROG_TC, maps::PROG_XDP_PASS] {
+        let program = object
+            .program_mut(name)
+            .ok_or(DatapathError::NoProgram(name))?;
+        let refused = |source: ProgramError| DatapathError::Program {
+            program: name,
+            source: Box::new(source),
+        };
+        match program {
+            Program::Xdp(program) => Xdp::load(program),
+            Program::SchedClassifier(program) => SchedClassifier::load(program),
+            _ => return Err(DatapathError::NoProgram(name)),
+        }
+        .map_err(refused)?;
+        let fd = program.fd().map_err(refused)?;
+        let pin = path.join(name);
+        sys::object_pin(fd.as_fd(), &pin).map_err(|source| DatapathError::Pin {
+            operation: "pinning",
+            path: pin,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// FNV-1a, 64 bits.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn possible_cpus() -> Result<u32, DatapathError> {
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, source)| DatapathError::Read { path, source })?;
+    Ok(cpus as u32)
+}

@@ -1,0 +1,538 @@
+//! Ports: NICs, their devices, and the entries that say so in the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use vnet_gw_common::{
+    Addr6, mac_to_u64,
+    maps::{IFINDEX_DIRECT, MAX_PORTS},
+    port::Port,
+};
+use vnet_gw_core::{
+    compile::{Image, PortImage},
+    model::ResourceId,
+};
+
+use super::{
+    DatapathError,
+    attach::Attacher,
+    load::Maps,
+    mirror::{Ids, Kind, Mirror},
+    netdev::{Netdev, Netdevs},
+    report::{Hook, PortState, PortStatus},
+    scopes::collision,
+};
+
+#[derive(Debug)]
+struct Entry {
+    place: Place,
+    image: PortImage,
+    trace_every: Option<u32>,
+    ifindex: Option<u32>,
+    mtu: Option<u32>,
+    hook: Option<Hook>,
+    state: PortState,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ports {
+    by_nic: BTreeMap<ResourceId, Entry>,
+    /// Port ids of an earlier life, by the NIC's hash.
+    adopted: BTreeMap<u64, u32>,
+    ids: Ids,
+    ports: Mirror<Port>,
+    near: Mirror<u32>,
+    far: Mirror<u32>,
+    devices: Mirror<[u32; 2]>,
+}
+
+/// Ids of the NICs of an image.
+pub(super) type PortIds = BTreeMap<ResourceId, u32>;
+
+/// What a port is found under and looks things up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) id: u32,
+    pub(super) scope: u32,
+    pub(super) table: u32,
+}
+
+pub(super) type Places = BTreeMap<ResourceId, Place>;
+
+/// Which ports to look after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that are not in service yet.
+    New,
+    /// Those that differ from what is in service, as far as we know.
+    Changed,
+    /// All of them, looking at the kernel.
+    All,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SetReport {
+    pub(super) changed: usize,
+    /// Ports whose program had been taken off by somebody else, one line each.
+    pub(super) relinked: Vec<String>,
+}
+
+impl Ports {
+    pub(super) fn read(maps: &Maps) -> Result<Self, DatapathError> {
+        let free = Port::default();
+        // A port whose device is not here is in use, too: its id is among the endpoints.
+        let ports = Mirror::read(&maps.ports, Kind::Array, free, |port| port.nic_hash == 0)?;
+        let held = ports.held();
+        Ok(Self {
+            by_nic: BTreeMap::new(),
+            adopted: held.iter().map(|(id, port)| (port.nic_hash, *id)).collect(),
+            ids: Ids::new(
+                "network interfaces on this host",
+                MAX_PORTS,
+                held.keys().copied(),
+            ),
+            near: Mirror::read(&maps.port_by_if, Kind::Array, 0, |id| *id == 0)?,
+            far: Mirror::read(&maps.port_by_if_far, Kind::Hash, 0, |_| false)?,
+            devices: Mirror::read(&maps.devices, Kind::Devmap, [0; 2], |_| false)?,
+            ports,
+        })
+    }
+
+    /// The id of every NIC of the image: the one it has, or a new one.
+    pub(super) fn plan(&mut self, image: &Image) -> Result<PortIds, DatapathError> {
+        let mut ids = PortIds::new();
+        let mut seen = BTreeMap::new();
+        for nic in image.ports.keys() {
+            let hash = nic.stable_hash();
+            if let Some(first) = seen.insert(hash, nic) {
+                return Err(collision(first, nic, hash));
+            }
+            let known = self.by_nic.get(nic).map(|entry| entry.place.id);
+            let id = match known.or_else(|| self.adopted.get(&hash).copied()) {
+                Some(id) => id,
+                None => {
+                    let id = self.ids.take()?;
+                    self.adopted.insert(hash, id);
+                    id
+                }
+            };
+            ids.insert(nic.clone(), id);
+        }
+        Ok(ids)
+    }
+
+    /// Brings the ports in `which` into service as the image has them, or follows what became of
+    /// their devices.
+    pub(super) fn set(
+        &mut self,
+        maps: &Maps,
+        attacher: &Attacher<'_>,
+        devices: &Netdevs,
+        image: &Image,
+        places: &Places,
+        which: Which,
+    ) -> Result<SetReport, DatapathError> {
+        let mut report = SetReport::default();
+        let mut owners: BTreeMap<&str, &ResourceId> = BTreeMap::new();
+        for (nic, wanted) in &image.ports {
+            let owner = *owners.entry(&wanted.device).or_insert(nic);
+            let Some(place) = places.get(nic) else {
+                continue;
+            };
+            let known = self.by_nic.get(nic);
+            let device = devices.named(&wanted.device);
+            let as_is = known.is_some_and(|entry| entry.is_as(wanted, *place, device));
+            match which {
+                Which::New if known.is_some() => continue,
+                Which::Changed if as_is => continue,
+                _ => {}
+            }
+            let mut entry = Entry::new(wanted.clone(), *place);
+            entry.trace_every = known.and_then(|entry| entry.trace_every);
+            let device = device.filter(|_| owner == nic);
+            match device {
+                // Validation refuses this; here it is a matter of not fighting over a device.
+                None if owner != nic => {
+                    entry.state = PortState::Failed(format!(
+                        "{} is the device of {} already; give each its own",
+                        wanted.device,
+                        owner.name()
+                    ));
+                }
+                None => {}
+                Some(device) => {
+                    let relinked = entry.follow(device, attacher, known);
+                    if relinked && known.is_some_and(|before| before.ifindex == entry.ifindex) {
+                        report.relinked.push(format!(
+                            "{}: the program had gone from {}; attached again",
+                            nic.name(),
+                            device.name
+                        ));
+                    }
+                }
+            }
+            let differs = known
+                .is_none_or(|before| before.image != entry.image || before.state != entry.state);
+            let wrote = self.write(maps, nic, &entry, device)?;
+            report.changed += usize::from(wrote || differs);
+            self.by_nic.insert(nic.clone(), entry);
+        }
+        Ok(report)
+    }
+
+    /// The entries of one port. A port is found by its interface only once its own entry is there.
+    fn write(
+        &mut self,
+        maps: &Maps,
+        nic: &ResourceId,
+        entry: &Entry,
+        device: Option<&Netdev>,
+    ) -> Result<bool, DatapathError> {
+        let value = entry.value(nic, device);
+        let mut wrote = false;
+        if let Some(held) = self.ports.held().get(&entry.place.id).copied()
+            && !may_change_in_place(&held, &value)
+        {
+            // Packets must not see half of one port and half of another.
+            let hidden = Port {
+                flags: held.flags & !Port::PRESENT,
+                ..held
+            };
+            self.ports.set(&maps.ports, entry.place.id, hidden)?;
+            let hidden = Port {
+                flags: value.flags & !Port::PRESENT,
+                ..value
+            };
+            self.ports.set(&maps.ports, entry.place.id, hidden)?;
+        }
+        wrote |= self.ports.set(&maps.ports, entry.place.id, value)?;
+        match entry.ifindex.filter(|_| entry.hook.is_some()) {
+            Some(ifindex) => {
+                wrote |= self
+                    .devices
+                    .set(&maps.devices, entry.place.id, [ifindex, 0])?;
+                wrote |= self.set_interface(maps, ifindex, entry.place.id)?;
+            }
+            None => wrote |= self.devices.clear(&maps.devices, entry.place.id)?,
+        }
+        // An interface it had before.
+        for ifindex in self.interfaces_of(entry.place.id) {
+            if entry.ifindex != Some(ifindex) || entry.hook.is_none() {
+                self.clear_interface(maps, ifindex)?;
+                wrote = true;
+            }
+        }
+        Ok(wrote)
+    }
+
+    fn interfaces_of(&self, id: u32) -> Vec<u32> {
+        let all = self.near.held().iter().chain(self.far.held());
+        all.filter(|(_, held)| **held == id)
+            .map(|(ifindex, _)| *ifindex)
+            .collect()
+    }
+
+    fn set_interface(&mut self, maps: &Maps, ifindex: u32, id: u32) -> Result<bool, DatapathError> {
+        if ifindex < IFINDEX_DIRECT {
+            self.near.set(&maps.port_by_if, ifindex, id)
+        } else {
+            self.far.set(&maps.port_by_if_far, ifindex, id)
+        }
+    }
+
+    fn clear_interface(&mut self, maps: &Maps, ifindex: u32) -> Result<bool, DatapathError> {
+        if ifindex < IFINDEX_DIRECT {
+            self.near.clear(&maps.port_by_if, ifindex)
+        } else {
+            self.far.clear(&maps.port_by_if_far, ifindex)
+        }
+    }
+
+    /// Takes out of service what the image does not have, whoever had put it there. How many.
+    pub(super) fn remove_others(
+        &mut self,
+        maps: &Maps,
+        attacher: &Attacher<'_>,
+        devices: &Netdevs,
+        ids: &PortIds,
+    ) -> Result<usize, DatapathError> {
+        let wanted: BTreeSet<u32> = ids.values().copied().collect();
+        let other = |id: &u32| !wanted.contains(id);
+        let gone: Vec<u32> = self.ports.held().keys().copied().filter(other).collect();
+        for id in &gone {
+            for ifindex in self.interfaces_of(*id) {
+                self.clear_interface(maps, ifindex)?;
+                attacher.unfilter(ifindex, devices)?;
+            }
+            self.devices.clear(&maps.devices, *id)?;
+            self.ports.clear(&maps.ports, *id)?;
+            self.ids.give_back(*id);
+        }
+        self.by_nic.retain(|nic, _| ids.contains_key(nic));
+        self.adopted.retain(|_, id| wanted.contains(id));
+        attacher.sweep(&self.interfaces())?;
+        Ok(gone.len())
+    }
+
+    /// Interfaces with our program on them.
+    pub(super) fn interfaces(&self) -> BTreeSet<u32> {
+        self.near
+            .held()
+            .keys()
+            .chain(self.far.held().keys())
+            .copied()
+            .collect()
+    }
+
+    pub(super) fn rested(&mut self) {
+        self.ids.rested();
+    }
+
+    pub(super) fn mend(
+        &mut self,
+        maps: &Maps,
+    ) -> Result<(Vec<String>, Vec<String>), DatapathError> {
+        let mut differences = Vec::new();
+        let mut orphans = Vec::new();
+        let mut note = |what: &str, found: Vec<(u32, super::mirror::Difference)>| {
+            for (key, difference) in found {
+                let line = format!("{what} {key} {}", difference.describe());
+                match difference {
+                    super::mirror::Difference::Orphan => orphans.push(line),
+                    _ => differences.push(line),
+                }
+            }
+        };
+        note("port entry", self.ports.mend(&maps.ports)?);
+        note("port of interface", self.near.mend(&maps.port_by_if)?);
+        note("port of interface", self.far.mend(&maps.port_by_if_far)?);
+        note("redirect entry of port", self.devices.mend(&maps.devices)?);
+        Ok((differences, orphans))
+    }
+
+    /// The kernel itself takes a device that is gone out of the redirect map.
+    pub(super) fn forget_devices(
+        &mut self,
+        maps: &Maps,
+        devices: &Netdevs,
+    ) -> Result<(), DatapathError> {
+        let gone: Vec<u32> = self
+            .devices
+            .held()
+            .iter()
+            .filter(|(_, [ifindex, _])| devices.get(*ifindex).is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.devices.clear(&maps.devices, id)?;
+        }
+        Ok(())
+    }
+
+    /// What became of a port since, in words, for [`Self::set`] to compare.
+    pub(super) fn summary(&self) -> BTreeMap<ResourceId, (Option<u32>, Option<u32>, PortState)> {
+        let of = |entry: &Entry| (entry.ifindex, entry.mtu, entry.state.clone());
+        self.by_nic
+            .iter()
+            .map(|(nic, entry)| (nic.clone(), of(entry)))
+            .collect()
+    }
+
+    pub(super) fn set_trace(
+        &mut self,
+        maps: &Maps,
+        nic: &ResourceId,
+        every: Option<u32>,
+    ) -> Result<(), DatapathError> {
+        let unknown = || DatapathError::NoSuchPort(nic.to_string());
+        let entry = self.by_nic.get_mut(nic).ok_or_else(unknown)?;
+        entry.trace_every = every.map(|every| every.max(1));
+        let held = self
+            .ports
+            .held()
+            .get(&entry.place.id)
+            .copied()
+            .ok_or_else(unknown)?;
+        let flags = (held.flags & !Port::TRACE) | trace_flag(entry.trace_every);
+        let value = Port {
+            flags,
+            trace_every: entry.trace_every.unwrap_or(0),
+            ..held
+        };
+        self.ports.set(&maps.ports, entry.place.id, value).map(drop)
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (nic, entry) in &self.by_nic {
+            let (name, device) = (nic.name(), &entry.image.device);
+            match &entry.state {
+                PortState::NoDevice => all.push(format!(
+                    "{name}: there is no network device {device} (yet); packets to it are counted as port_down"
+                )),
+                PortState::DeviceDown => {
+                    all.push(format!("{name}: {device} is down; `ip link set dev {device} up`"));
+                }
+                PortState::Failed(why) => all.push(format!("{name}: {why}")),
+                PortState::Up => {}
+            }
+            all.extend(
+                entry
+                    .warnings
+                    .iter()
+                    .map(|warning| format!("{name}: {warning}")),
+            );
+        }
+        all
+    }
+
+    pub(super) fn status(&self, devices: &Netdevs) -> Vec<PortStatus> {
+        let of = |(nic, entry): (&ResourceId, &Entry)| PortStatus {
+            nic: nic.clone(),
+            device: entry.image.device.clone(),
+            port_id: entry.place.id,
+            ifindex: entry.ifindex,
+            hook: entry.hook,
+            state: entry.state.clone(),
+            warnings: entry.warnings.clone(),
+            mac: entry.image.mac,
+            addresses: entry.image.addresses.clone(),
+            mtu: entry.mtu,
+            ip_forwarding: entry.image.ip_forwarding,
+            trace_every: entry.trace_every,
+            netdev: entry
+                .ifindex
+                .and_then(|ifindex| Some(devices.get(ifindex)?.stats)),
+        };
+        self.by_nic.iter().map(of).collect()
+    }
+}
+
+fn trace_flag(every: Option<u32>) -> u32 {
+    if every.is_some() { Port::TRACE } else { 0 }
+}
+
+/// Whether a port may become another while packets read it. The kernel writes an entry word by
+/// word: what changes in one word changes at once, but who the port is takes several.
+fn may_change_in_place(from: &Port, to: &Port) -> bool {
+    let who = |port: &Port| (port.mac, port.ip4, port.scope, port.ip6);
+    who(from) == who(to) || from.flags & Port::PRESENT == 0
+}
+
+impl Entry {
+    fn new(image: PortImage, place: Place) -> Self {
+        Self {
+            place,
+            image,
+            trace_every: None,
+            ifindex: None,
+            mtu: None,
+            hook: None,
+            state: PortState::NoDevice,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Whether it is in service as it should be, as far as its device tells.
+    fn is_as(&self, wanted: &PortImage, place: Place, device: Option<&Netdev>) -> bool {
+        let same_device = match (&self.state, device) {
+            (PortState::NoDevice, None) => true,
+            (PortState::Up, Some(device)) => device.up,
+            (PortState::DeviceDown, Some(device)) => !device.up,
+            _ => false,
+        };
+        same_device
+            && self.place == place
+            && self.image == *wanted
+            && self.ifindex == device.map(|device| device.ifindex)
+            && self.mtu == device.map(|device| device.mtu)
+    }
+
+    /// Attaches the program; whether that took anything.
+    fn follow(&mut self, device: &Netdev, attacher: &Attacher<'_>, before: Option<&Self>) -> bool {
+        self.ifindex = Some(device.ifindex);
+        self.mtu = Some(device.mtu);
+        match attacher.ensure(device) {
+            Ok(attached) => {
+                self.hook = Some(attached.hook);
+                self.state = if device.up {
+                    PortState::Up
+                } else {
+                    PortState::DeviceDown
+                };
+                let before = before.filter(|entry| entry.ifindex == self.ifindex);
+                self.warnings = match before {
+                    // Why the driver refused is known only from the attempt.
+                    Some(before) if !attached.changed => before.warnings.clone(),
+                    _ => warnings(device, attached.hook, attached.refusal.as_deref()),
+                };
+                attached.changed && before.is_some_and(|entry| entry.hook.is_some())
+            }
+            Err(why) => {
+                self.state = PortState::Failed(why);
+                false
+            }
+        }
+    }
+
+    fn value(&self, nic: &ResourceId, device: Option<&Netdev>) -> Port {
+        let v4 = self
+            .image
+            .addresses
+            .iter()
+            .find_map(|address| match address {
+                IpAddr::V4(address) => Some(address.to_bits()),
+                IpAddr::V6(_) => None,
+            });
+        let v6 = self
+            .image
+            .addresses
+            .iter()
+            .find_map(|address| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(address.to_bits()),
+            });
+        let mut flags = trace_flag(self.trace_every);
+        let mut set = |yes: bool, flag: u32| flags |= if yes { flag } else { 0 };
+        set(self.hook.is_some(), Port::PRESENT);
+        set(self.image.ip_forwarding, Port::IP_FORWARDING);
+        set(v4.is_some(), Port::HAS_V4);
+        set(v6.is_some(), Port::HAS_V6);
+        set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);
+        set(device.is_some_and(Netdev::redirects_to_peer), Port::PEER);
+        Port {
+            mac: mac_to_u64(self.image.mac),
+            ip4: v4.unwrap_or(0),
+            scope: self.place.scope,
+            ip6: Addr6::from_bits(v6.unwrap_or(0)),
+            table: self.place.table,
+            ifindex: self.ifindex.unwrap_or(0),
+            mtu: self.mtu.unwrap_or(0),
+            flags,
+            nic_hash: nic.stable_hash(),
+            trace_every: self.trace_every.unwrap_or(0),
+            reserved: 0,
+        }
+    }
+}
+
+/// The traps of a hook on a device, each with its remedy.
+fn warnings(device: &Netdev, hook: Hook, refusal: Option<&str>) -> Vec<String> {
+    let name = &device.name;
+    let mut warnings = Vec::new();
+    if hook == Hook::XdpGeneric {
+        let why = refusal.map(|why| format!(" ({why})")).unwrap_or_default();
+        warnings.push(format!(
+            "{name}: its driver refuses XDP{why}, so it runs in generic mode: an skb is built for every packet, which costs the gain over kernel forwarding; use `--hook tcx`, or a device whose driver has XDP"
+        ));
+    }
+    if hook.is_xdp() && device.kind.as_deref() == Some("veth") {
+        warnings.push(format!(
+            "{name}: at XDP a veth delivers only if its peer has GRO on or an XDP program (`ethtool -K PEER gro on` in the workload), and only packets with complete checksums (`ethtool -K PEER tx off`); `--hook auto` needs neither"
+        ));
+    }
+    warnings
+}

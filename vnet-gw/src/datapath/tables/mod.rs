@@ -1,0 +1,530 @@
+//! The route tables of all subnets: one of each family for a subnet, under one table id.
+
+mod counters;
+pub(super) mod family;
+mod live;
+mod publish;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use vnet_gw_common::{
+    Addr6,
+    maps::MAX_TABLES,
+    port::{MAX_SUBNET_PREFIXES, Subnet, SubnetPrefix4, SubnetPrefix6},
+    table::{Action, ActionKind},
+};
+use vnet_gw_core::{
+    compile::{ActionImage, Image, SubnetImage},
+    model::ResourceId,
+    table::TableError,
+};
+
+use self::{
+    counters::CounterMap,
+    family::{Family, V4, V6},
+    publish::{Changes, Outer},
+    table::{Plan, Table},
+};
+use super::{
+    DatapathError, TableForm,
+    load::Maps,
+    mirror::{Ids, Kind, Mirror},
+    report::{ApplyReport, SubnetCounters, TableStats},
+    scopes::{Scopes, collision},
+};
+
+/// Subnets whose new tables are made before any of them is put in: each has up to four open
+/// descriptors meanwhile, of the 1,024 that a process usually may have.
+const AT_ONCE: usize = 100;
+
+#[derive(Debug)]
+struct Entry {
+    id: u32,
+    image: Option<Arc<SubnetImage>>,
+    /// VNets that its tables refer to.
+    scopes: BTreeSet<u32>,
+    v4: Table<V4>,
+    v6: Table<V6>,
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    subnets: BTreeMap<ResourceId, Entry>,
+    /// Table ids of an earlier life, by the subnet's hash.
+    adopted: BTreeMap<u64, u32>,
+    ids: Ids,
+    mirror: Mirror<Subnet>,
+    /// Table ids that ports may still have, with what the counts there are added to.
+    leaving: Vec<Leaving>,
+    /// Something in a table must outlast a grace period before it can be used again.
+    owes_grace: bool,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    id: u32,
+    heir: Option<ResourceId>,
+    v4: Option<CounterMap<V4>>,
+    v6: Option<CounterMap<V6>>,
+}
+
+/// What it takes to reach an image.
+#[derive(Debug, Default)]
+pub(super) struct TablesPlan {
+    changed: Vec<(ResourceId, SubnetPlan)>,
+    gone: Vec<ResourceId>,
+}
+
+#[derive(Debug)]
+struct SubnetPlan {
+    id: u32,
+    moved_from: Option<u32>,
+    value: Subnet,
+    image: Arc<SubnetImage>,
+    scopes: BTreeSet<u32>,
+    v4: Plan<V4>,
+    v6: Plan<V6>,
+}
+
+impl Tables {
+    pub(super) fn read(maps: &Maps) -> Result<Self, DatapathError> {
+        let mirror = Mirror::read(&maps.subnets, Kind::Array, Subnet::EMPTY, |subnet| {
+            subnet.scope == 0
+        })?;
+        let held = mirror.held();
+        Ok(Self {
+            subnets: BTreeMap::new(),
+            adopted: held
+                .iter()
+                .map(|(id, subnet)| (subnet.subnet_hash, *id))
+                .collect(),
+            ids: Ids::new("subnets", MAX_TABLES, held.keys().copied()),
+            mirror,
+            leaving: Vec::new(),
+            owes_grace: false,
+        })
+    }
+
+    /// The table id of a subnet, as it will be once `plan` is carried out.
+    pub(super) fn id(&self, plan: &TablesPlan, subnet: &ResourceId) -> Option<u32> {
+        let planned = plan.changed.binary_search_by(|(id, _)| id.cmp(subnet)).ok();
+        match planned {
+            Some(at) => Some(plan.changed[at].1.id),
+            None => self.subnets.get(subnet).map(|entry| entry.id),
+        }
+    }
+
+    /// Looks at what changed only: images share what did not. Nothing in the kernel changes.
+    pub(super) fn plan(
+        &mut self,
+        image: &Image,
+        scopes: &mut Scopes,
+        maps: &Maps,
+    ) -> Result<TablesPlan, DatapathError> {
+        let mut plan = TablesPlan::default();
+        for (subnet, wanted) in &image.subnets {
+            let same = self
+                .subnets
+                .get(subnet)
+                .and_then(|entry| entry.image.as_ref());
+            if same.is_some_and(|image| Arc::ptr_eq(image, wanted) || image == wanted) {
+                continue;
+            }
+            if !self.subnets.contains_key(subnet) {
+                let entry = self.admit(subnet, maps)?;
+                self.subnets.insert(subnet.clone(), entry);
+            }
+            let Some(entry) = self.subnets.get(subnet) else {
+                continue;
+            };
+            let planned = plan_subnet(entry, subnet, wanted, scopes)?;
+            plan.changed.push((subnet.clone(), planned));
+        }
+        for (_, planned) in &mut plan.changed {
+            if planned.moved_from.is_some() {
+                planned.id = self.ids.take()?;
+            }
+        }
+        plan.gone = self
+            .subnets
+            .keys()
+            .filter(|id| !image.subnets.contains_key(id))
+            .cloned()
+            .collect();
+        Ok(plan)
+    }
+
+    /// A subnet that is new to us: its tables of an earlier life, or a new id.
+    fn admit(&mut self, subnet: &ResourceId, maps: &Maps) -> Result<Entry, DatapathError> {
+        let hash = subnet.stable_hash();
+        let adopted = self.adopted.get(&hash).copied();
+        let (id, v4, v6) = match adopted {
+            Some(id) => (id, Table::adopt(maps, id)?, Table::adopt(maps, id)?),
+            None => (self.ids.take()?, Table::empty(), Table::empty()),
+        };
+        if let Some((first, _)) = self.subnets.iter().find(|(_, entry)| entry.id == id) {
+            return Err(collision(first, subnet, hash));
+        }
+        Ok(Entry {
+            id,
+            image: None,
+            scopes: BTreeSet::new(),
+            v4,
+            v6,
+        })
+    }
+
+    /// Makes the tables so. Ports keep using the old id of a subnet that moves until
+    /// [`Self::finish`].
+    pub(super) fn carry_out(
+        &mut self,
+        plan: TablesPlan,
+        maps: &Maps,
+        report: &mut ApplyReport,
+    ) -> Result<(), DatapathError> {
+        for subnet in &plan.gone {
+            if let Some(entry) = self.subnets.remove(subnet) {
+                self.adopted.remove(&subnet.stable_hash());
+                self.leaving.push(Leaving {
+                    id: entry.id,
+                    heir: None,
+                    v4: None,
+                    v6: None,
+                });
+                report.subnets_changed += 1;
+            }
+        }
+        let mut plans = plan.changed.into_iter().peekable();
+        while plans.peek().is_some() {
+            let mut changes = Changes::default();
+            for (subnet, planned) in plans.by_ref().take(AT_ONCE) {
+                self.carry_out_one(&subnet, planned, maps, &mut changes, report)?;
+            }
+            let waits = !changes.is_empty();
+            changes.publish(maps)?;
+            if waits {
+                self.owes_grace = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out_one(
+        &mut self,
+        subnet: &ResourceId,
+        planned: SubnetPlan,
+        maps: &Maps,
+        changes: &mut Changes,
+        report: &mut ApplyReport,
+    ) -> Result<(), DatapathError> {
+        let Some(entry) = self.subnets.get_mut(subnet) else {
+            return Ok(());
+        };
+        let (id, moved) = (planned.id, planned.moved_from.is_some());
+        self.mirror.set(&maps.subnets, id, planned.value)?;
+        self.adopted.insert(subnet.stable_hash(), id);
+        entry.id = id;
+        entry.image = Some(planned.image);
+        entry.scopes = planned.scopes;
+        let (out4, old4) = entry
+            .v4
+            .carry_out(planned.v4, id, moved, maps.cpus, changes)?;
+        let (out6, old6) = entry
+            .v6
+            .carry_out(planned.v6, id, moved, maps.cpus, changes)?;
+        report.subnets_changed += 1;
+        for out in [out4, out6] {
+            report.tables_rebuilt += usize::from(out.rebuilt);
+            report.tables_edited += usize::from(out.edited);
+            report.routes_changed += out.routes;
+            self.owes_grace |= out.owes_grace;
+        }
+        if let Some(from) = planned.moved_from {
+            let heir = Some(subnet.clone());
+            self.leaving.push(Leaving {
+                id: from,
+                heir,
+                v4: old4,
+                v6: old6,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn owes_grace(&self) -> bool {
+        self.owes_grace || !self.leaving.is_empty()
+    }
+
+    /// After a grace period in which no port had a table id that is leaving.
+    pub(super) fn finish(&mut self, maps: &Maps) -> Result<(), DatapathError> {
+        self.owes_grace = false;
+        for entry in self.subnets.values_mut() {
+            entry.v4.grace_passed();
+            entry.v6.grace_passed();
+        }
+        self.ids.rested();
+        let mut changes = Changes::default();
+        for leaving in std::mem::take(&mut self.leaving) {
+            let heir = leaving.heir.and_then(|heir| self.subnets.get(&heir));
+            if let (Some(heir), Some(old)) = (heir, &leaving.v4) {
+                heir.v4.inherit(old);
+            }
+            if let (Some(heir), Some(old)) = (heir, &leaving.v6) {
+                heir.v6.inherit(old);
+            }
+            clear(leaving.id, &mut changes);
+            self.mirror.clear(&maps.subnets, leaving.id)?;
+            self.ids.give_back(leaving.id);
+        }
+        changes.publish(maps)
+    }
+
+    /// Marks the subnets of an earlier life that the image does not have for [`Self::finish`].
+    pub(super) fn forget_unknown(&mut self) {
+        let ours: BTreeSet<u32> = self.subnets.values().map(|entry| entry.id).collect();
+        let leaving: BTreeSet<u32> = self.leaving.iter().map(|leaving| leaving.id).collect();
+        let unknown: Vec<u32> = self.adopted.values().copied().collect();
+        for id in unknown
+            .into_iter()
+            .filter(|id| !ours.contains(id) && !leaving.contains(id))
+        {
+            self.leaving.push(Leaving {
+                id,
+                heir: None,
+                v4: None,
+                v6: None,
+            });
+        }
+        self.adopted.retain(|_, id| ours.contains(id));
+    }
+
+    /// Removes the tables that belong to nothing; their ids.
+    pub(super) fn sweep(&mut self, maps: &Maps) -> Result<Vec<u32>, DatapathError> {
+        let ours: BTreeSet<u32> = self
+            .subnets
+            .values()
+            .map(|entry| entry.id)
+            .chain(self.leaving.iter().map(|leaving| leaving.id))
+            .collect();
+        let mut orphans = BTreeSet::new();
+        for outer in Outer::ALL {
+            for family in [V4::AT, V6::AT] {
+                let held = maps.outer(outer, family).inner_ids()?;
+                orphans.extend(
+                    held.into_iter()
+                        .map(|(id, _)| id)
+                        .filter(|id| !ours.contains(id)),
+                );
+            }
+        }
+        orphans.extend(self.mirror.held().keys().filter(|id| !ours.contains(id)));
+        let mut changes = Changes::default();
+        for id in &orphans {
+            clear(*id, &mut changes);
+            self.mirror.clear(&maps.subnets, *id)?;
+            self.ids.give_back(*id);
+        }
+        self.adopted.retain(|_, id| ours.contains(id));
+        changes.publish(maps)?;
+        Ok(orphans.into_iter().collect())
+    }
+
+    /// Compares everything with the kernel, and mends it.
+    pub(super) fn mend(&mut self, maps: &Maps) -> Result<Vec<String>, DatapathError> {
+        let mut found = Vec::new();
+        for (id, difference) in self.mirror.mend(&maps.subnets)? {
+            found.push(format!("subnet entry {id} {}", difference.describe()));
+        }
+        let mut changes = Changes::default();
+        for (subnet, entry) in &mut self.subnets {
+            let mut differences = entry.v4.verify(maps, entry.id, &mut changes)?;
+            differences.extend(entry.v6.verify(maps, entry.id, &mut changes)?);
+            found.extend(
+                differences
+                    .into_iter()
+                    .map(|line| format!("{}: {line}", subnet.name())),
+            );
+        }
+        changes.publish(maps)?;
+        Ok(found)
+    }
+
+    pub(super) fn used_scopes(&self) -> BTreeSet<u32> {
+        self.subnets
+            .values()
+            .flat_map(|entry| entry.scopes.iter().copied())
+            .collect()
+    }
+
+    pub(super) fn counters(&self) -> BTreeMap<ResourceId, SubnetCounters> {
+        let counters = |entry: &Entry| SubnetCounters {
+            v4: entry.v4.counters(),
+            v6: entry.v6.counters(),
+        };
+        self.subnets
+            .iter()
+            .map(|(subnet, entry)| (subnet.clone(), counters(entry)))
+            .collect()
+    }
+
+    pub(super) fn stats(&self) -> Vec<TableStats> {
+        let mut all = Vec::new();
+        for (subnet, entry) in &self.subnets {
+            let blank = TableStats {
+                subnet: subnet.clone(),
+                table_id: entry.id,
+                family: 0,
+                form: TableForm::Empty,
+                routes: 0,
+                actions: 0,
+                table_bytes: 0,
+                counter_bytes: 0,
+            };
+            let (mut v4, mut v6) = (blank.clone(), blank);
+            entry.v4.stats(&mut v4);
+            entry.v6.stats(&mut v6);
+            all.extend([v4, v6]);
+        }
+        all
+    }
+}
+
+/// Everything under a table id.
+fn clear(id: u32, changes: &mut Changes) {
+    for outer in Outer::ALL {
+        for family in [V4::AT, V6::AT] {
+            changes.unset(outer, family, id);
+        }
+    }
+}
+
+fn plan_subnet(
+    entry: &Entry,
+    subnet: &ResourceId,
+    image: &Arc<SubnetImage>,
+    scopes: &mut Scopes,
+) -> Result<SubnetPlan, DatapathError> {
+    let mut used = BTreeSet::new();
+    let value = subnet_value(subnet, image, scopes)?;
+    used.insert(value.scope);
+    let v4 = plan_family(&entry.v4, subnet, image, scopes, &mut used)?;
+    let v6 = plan_family(&entry.v6, subnet, image, scopes, &mut used)?;
+    let moves = v4.moves(&entry.v4) || v6.moves(&entry.v6);
+    Ok(SubnetPlan {
+        id: entry.id,
+        moved_from: moves.then_some(entry.id),
+        value,
+        image: image.clone(),
+        scopes: used,
+        v4,
+        v6,
+    })
+}
+
+fn plan_family<F: Family>(
+    table: &Table<F>,
+    subnet: &ResourceId,
+    image: &SubnetImage,
+    scopes: &mut Scopes,
+    used: &mut BTreeSet<u32>,
+) -> Result<Plan<F>, DatapathError> {
+    let image = F::image(image);
+    let mut actions = Vec::with_capacity(image.actions.len());
+    for action in &image.actions {
+        let action = action_value::<F>(action, scopes)?;
+        if action.scope() != 0 {
+            used.insert(action.scope());
+        }
+        actions.push(action);
+    }
+    table
+        .plan(image, actions)
+        .map_err(|why: TableError| DatapathError::Table {
+            subnet: subnet.to_string(),
+            family: F::NAME,
+            why: why.to_string(),
+        })
+}
+
+fn action_value<F: Family>(
+    action: &ActionImage,
+    scopes: &mut Scopes,
+) -> Result<Action, DatapathError> {
+    let accepts = |yes: bool| if yes { Action::ACCEPTS_FORWARDED } else { 0 };
+    Ok(match action {
+        ActionImage::Local { vnet } => Action::new(ActionKind::Local, 0, scopes.id(vnet)?),
+        ActionImage::Peering {
+            vnet,
+            accepts_forwarded,
+        } => Action::new(
+            ActionKind::Peering,
+            accepts(*accepts_forwarded),
+            scopes.id(vnet)?,
+        ),
+        ActionImage::Appliance {
+            vnet,
+            address,
+            peered,
+            accepts_forwarded,
+        } => {
+            let scope = vnet.as_ref().map_or(Ok(0), |vnet| scopes.id(vnet))?;
+            let peered = if *peered { Action::PEERED } else { 0 };
+            let action = Action::new(
+                ActionKind::Appliance,
+                peered | accepts(*accepts_forwarded),
+                scope,
+            );
+            F::action_with_next_hop(action, *address)
+        }
+        ActionImage::Internet => Action::new(ActionKind::Internet, 0, 0),
+        ActionImage::Gateway => Action::new(ActionKind::Gateway, 0, 0),
+        ActionImage::None => Action::new(ActionKind::None, 0, 0),
+    })
+}
+
+fn subnet_value(
+    subnet: &ResourceId,
+    image: &SubnetImage,
+    scopes: &mut Scopes,
+) -> Result<Subnet, DatapathError> {
+    let mut value = Subnet {
+        gateway4: image.gateway4.map_or(0, std::net::Ipv4Addr::to_bits),
+        gateway6: Addr6::from_bits(image.gateway6.map_or(0, std::net::Ipv6Addr::to_bits)),
+        scope: scopes.id(&image.vnet)?,
+        subnet_hash: subnet.stable_hash(),
+        ..Subnet::EMPTY
+    };
+    let (mut v4, mut v6) = (0, 0);
+    for prefix in &image.prefixes {
+        let slot = match prefix {
+            IpNet::V4(_) => &mut v4,
+            IpNet::V6(_) => &mut v6,
+        };
+        if *slot == MAX_SUBNET_PREFIXES {
+            return Err(DatapathError::Capacity {
+                what: "prefixes of one family in a subnet",
+                wanted: image.prefixes.len(),
+                limit: MAX_SUBNET_PREFIXES,
+            });
+        }
+        match prefix {
+            IpNet::V4(net) => {
+                let (base, mask) = (net.network().to_bits(), net.netmask().to_bits());
+                value.prefixes4[*slot] = SubnetPrefix4 { base, mask };
+            }
+            IpNet::V6(net) => {
+                value.prefixes6[*slot] = SubnetPrefix6 {
+                    base: Addr6::from_bits(net.network().to_bits()),
+                    mask: Addr6::from_bits(net.netmask().to_bits()),
+                };
+            }
+        }
+        *slot += 1;
+    }
+    Ok(value)
+}
