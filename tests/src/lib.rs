@@ -1,1 +1,3 @@
-//! See the package description.
+//! What the end-to-end tests share.
+
+pub mod bed;

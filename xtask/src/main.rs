@@ -11,7 +11,7 @@ mod step;
 mod test;
 mod tree;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -61,8 +61,11 @@ struct Run {
     /// Where the program attaches
     #[arg(long, value_enum, default_value_t = Hook::Auto)]
     hook: Hook,
+    /// Run this vnet-gw instead of building one
+    #[arg(long, value_name = "PATH")]
+    daemon: Option<PathBuf>,
     /// Instead of the example: the daemon's own arguments
-    #[arg(last = true, conflicts_with_all = ["once", "hook"])]
+    #[arg(last = true, conflicts_with_all = ["once", "hook", "daemon"])]
     args: Vec<OsString>,
 }
 

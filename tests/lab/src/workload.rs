@@ -59,7 +59,11 @@ impl Workload {
     }
 
     fn settle(&self) -> Result<()> {
-        if self.ipv6().is_some() { self.netns.settle(DEVICE) } else { Ok(()) }
+        if self.ipv6().is_some() {
+            self.netns.settle(DEVICE)
+        } else {
+            Ok(())
+        }
     }
 
     pub fn packet_socket(&self) -> Result<PacketSocket> {

@@ -32,19 +32,8 @@ pub(crate) fn daemon(args: &[OsString]) -> Result<ExitCode> {
         .with_context(|| format!("starting {}", binary.display()))
 }
 
-/// Proves the example's paths: one table, then everything is gone.
-pub(crate) fn once(hook: Hook) -> Result<ExitCode> {
-    let binary = prepare()?;
-    once::run(&binary, hook)
-}
-
-/// Shows the example at work until a signal.
-pub(crate) fn live(hook: Hook) -> Result<ExitCode> {
-    let binary = prepare()?;
-    live::run(&binary, hook)
-}
-
-fn prepare() -> Result<PathBuf> {
+/// The example: its paths proved and listed, or live until a signal.
+pub(crate) fn example(once: bool, hook: Hook, daemon: Option<PathBuf>) -> Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "the example loads eBPF programs and makes network namespaces: run as root (nothing \
@@ -52,10 +41,19 @@ fn prepare() -> Result<PathBuf> {
         );
     }
     packages::ensure(packages::LAB)?;
-    ebpf::build(None)?;
-    let binary = tree::build("vnet-gw", "vnet-gw")?;
+    let binary = match daemon {
+        Some(path) => path,
+        None => {
+            ebpf::build(None)?;
+            tree::build("vnet-gw", "vnet-gw")?
+        }
+    };
     catch_signals()?;
-    Ok(binary)
+    if once {
+        once::run(&binary, hook)
+    } else {
+        live::run(&binary, hook)
+    }
 }
 
 /// The signal that asked us to end; 0 for none yet.
