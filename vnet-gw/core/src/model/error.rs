@@ -78,9 +78,25 @@ impl fmt::Display for ArmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.code)?;
         if let Some(target) = &self.target {
-            write!(f, "{target}: ")?;
+            write!(f, "{}: ", OneLine(target))?;
         }
-        f.write_str(&self.message)
+        write!(f, "{}", OneLine(&self.message))
+    }
+}
+
+/// Text with its control characters escaped: what a template says may hold any.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +177,12 @@ mod tests {
                 .starts_with("60 things are wrong (the first 50"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_the_template_says() {
+        let error = ArmError::new("A", "no 'x\ny\u{1b}[2J'.").at("a\rb");
+        assert_eq!(error.to_string(), "A: a\\rb: no 'x\\ny\\u{1b}[2J'.");
     }
 
     #[test]

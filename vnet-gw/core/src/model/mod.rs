@@ -27,6 +27,11 @@
 //!
 //! The remote network of a peering must be in the template, unless its id is of another resource
 //! group or subscription: then the peering stays `Initiated`, as any whose other side is missing.
+//!
+//! Ids may be full, relative to the subscription or the resource group, or plain names
+//! (`VNet1/FrontEnd`); they compare without case. A child resource at the top of the template
+//! replaces what its parent has of the same name, because it is a PUT of its own after that of its
+//! parent: exported templates say both.
 
 mod addresses;
 mod error;

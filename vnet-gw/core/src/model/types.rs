@@ -234,9 +234,13 @@ pub enum RouteNextHop {
 impl Topology {
     /// The VNet that a subnet id is part of.
     pub fn vnet_of_subnet(&self, subnet: &ResourceId) -> Option<&VirtualNetwork> {
-        self.virtual_networks
-            .values()
-            .find(|vnet| vnet.subnets.contains_key(subnet))
+        // The id of the VNet is the beginning of the subnet's, unless somebody made them up.
+        let has = |vnet: &&VirtualNetwork| vnet.subnets.contains_key(subnet);
+        let parent = self
+            .virtual_networks
+            .get(&super::id::parent_of(subnet))
+            .filter(has);
+        parent.or_else(|| self.virtual_networks.values().find(has))
     }
 
     /// The peering of `vnet` to `remote`.

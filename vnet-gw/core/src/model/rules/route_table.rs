@@ -35,9 +35,7 @@ pub(super) fn check_subnets(
                 errors.push(not_found("route table", id, &subnet.id, tables.keys()));
                 continue;
             };
-            if locations.contains_key(&vnet.id) {
-                check_location(&table.id, &vnet.id, locations, errors);
-            }
+            check_location(&table.id, &vnet.id, locations, errors);
             if !subnet.is_gateway_subnet() {
                 continue;
             }
