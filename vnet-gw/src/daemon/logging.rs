@@ -1,9 +1,14 @@
 //! Log lines on stderr.
 
-use std::{fmt::Display, io::Write, time::SystemTime};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    str::FromStr,
+    time::SystemTime,
+};
 
 use clap::ValueEnum;
-use log::{Level, LevelFilter};
+use log::Level;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -14,22 +19,52 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is a level, or levels by module, `info,aya=debug`.
-pub fn init(format: LogFormat, filter: &str) {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Warn).parse_filters(filter);
-    builder.format(move |out, record| {
-        let time = humantime::format_rfc3339_millis(SystemTime::now());
-        let message = record.args();
-        match format {
-            LogFormat::Text => writeln!(out, "{}", text(&time, record.level(), message)),
-            LogFormat::Json => {
-                writeln!(out, "{}", json(&time, record.level(), record.target(), message))
-            }
-        }
-    });
+/// Which records are written: a level, or levels by module, `info,aya=debug`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLevel(String);
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        env_filter::Builder::new()
+            .try_parse(text)
+            .map_err(|error| format!("{error}; use error, warn, info, debug or trace"))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Starts logging.
+pub fn init(format: LogFormat, level: &LogLevel) {
+    let filter = env_filter::Builder::new().parse(&level.0).build();
+    let most = filter.filter();
+    let log = env_filter::FilteredLog::new(Stderr(format), filter);
     // A second start in one process, as in tests, keeps the first one's.
-    let _ = builder.try_init();
+    if log::set_boxed_logger(Box::new(log)).is_ok() {
+        log::set_max_level(most);
+    }
+}
+
+struct Stderr(LogFormat);
+
+impl log::Log for Stderr {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let time = humantime::format_rfc3339_millis(SystemTime::now());
+        let (level, message) = (record.level(), record.args());
+        let mut line = match self.0 {
+            LogFormat::Text => text(&time, level, message),
+            LogFormat::Json => json(&time, level, record.target(), message),
+        };
+        line.push('\n');
+        // Nobody is left to tell that nobody listens.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
 }
 
 fn text(time: &impl Display, level: Level, message: &impl Display) -> String {

@@ -26,6 +26,6 @@ pub use config::{ConfigFiles, LoadError, Loaded};
 pub use event::Event;
 pub use fabric::{Fabric, TraceLog};
 pub use lock::{InstanceLock, LockError};
-pub use logging::{LogFormat, init as init_logging};
+pub use logging::{LogFormat, LogLevel, init as init_logging};
 pub use run::{RunOptions, run};
 pub use state::{Daemon, Settings};

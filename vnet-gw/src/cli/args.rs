@@ -1,0 +1,359 @@
+//! Every command and option. Completions and man pages are made of these, so the comments here are
+//! what a user reads.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use vnet_gw_core::model::DeployOptions;
+
+use crate::{
+    daemon::{ConfigFiles, LogFormat, LogLevel},
+    datapath::{HookChoice, Instance},
+};
+
+/// Azure's virtual networks on Linux hosts, forwarded by eBPF
+///
+/// Virtual networks, peerings, network interfaces and route tables are described as Azure resources
+/// in an ARM template; `vnet-gw run` makes the kernel forward between them. The other commands ask
+/// the running daemon, or look at a template without one.
+#[derive(Debug, Parser)]
+#[command(name = "vnet-gw", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// The instance: several may run on one host [default: `default`, or the only one that runs]
+    #[arg(long, global = true, value_name = "NAME", value_parser = instance)]
+    pub instance: Option<Instance>,
+
+    /// How to print: tables for people, JSON with Azure's property names for programs
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: put a configuration into force and keep it there
+    ///
+    /// Reads the file again when it changes or on SIGHUP; a file that does not validate changes
+    /// nothing. Ends on SIGTERM or SIGINT and leaves the data path forwarding: a restart takes it
+    /// over, `vnet-gw down` removes it.
+    Run(RunArgs),
+    /// Check a template without touching anything
+    Validate(ValidateArgs),
+    /// Remove an instance's data path from the kernel
+    ///
+    /// Detaches its programs and removes its maps; forwarding stops. Refused while the daemon runs.
+    Down,
+    /// What the daemon runs with, and how it fares
+    Status,
+    /// The effective routes of a network interface or subnet
+    EffectiveRoutes(EffectiveRoutesArgs),
+    /// Which route a packet takes, why, and what becomes of it
+    NextHop(NextHopArgs),
+    /// The ports: network interfaces with their devices
+    Ports,
+    /// The peerings of all virtual networks
+    Peerings(SourceArgs),
+    /// Packets and bytes per route, and per reason for not forwarding
+    Counters(CountersArgs),
+    /// Follow what the data path decides about packets that a network interface sends
+    Trace(TraceArgs),
+    /// Look for what is missing on this host, and say how to mend it
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell
+    ///
+    /// For bash: `vnet-gw completions bash > /usr/share/bash-completion/completions/vnet-gw`.
+    Completions(CompletionsArgs),
+    /// Write the man pages
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The ARM template
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+
+    /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
+    #[arg(long, value_enum, default_value_t)]
+    pub hook: HookArg,
+
+    /// How often the kernel is compared with the configuration
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
+    pub reconcile_interval: Duration,
+
+    /// Who besides root may use the control socket [default: `vnet-gw`, if there is such a group]
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<String>,
+
+    /// Take the data path down at the end
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or levels by module as in `info,vnet_gw::datapath=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
+}
+
+/// What a template is deployed with.
+#[derive(Clone, Debug, Args)]
+pub struct DeployArgs {
+    /// An ARM parameters file for the template
+    #[arg(long, value_name = "FILE")]
+    pub parameters: Option<PathBuf>,
+
+    /// Subscription in the resources' ids [default: all zeroes]
+    #[arg(long, value_name = "ID")]
+    pub subscription_id: Option<String>,
+
+    /// Resource group in the resources' ids [default: vnet-gw]
+    #[arg(long, value_name = "NAME")]
+    pub resource_group: Option<String>,
+
+    /// Location of the resource group [default: local]
+    #[arg(long, value_name = "REGION")]
+    pub location: Option<String>,
+
+    /// Name of this host, as in the tag `vnet-gw:host` [default: its host name]
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+}
+
+impl DeployArgs {
+    /// The files and options of the template at `template`.
+    pub fn files(&self, template: PathBuf) -> ConfigFiles {
+        let default = DeployOptions::default();
+        let host_name = self.host.clone().or_else(|| {
+            let name = nix::unistd::gethostname().ok()?;
+            name.into_string().ok()
+        });
+        ConfigFiles {
+            template,
+            parameters: self.parameters.clone(),
+            deploy: DeployOptions {
+                subscription_id: self.subscription_id.clone().unwrap_or(default.subscription_id),
+                resource_group: self.resource_group.clone().unwrap_or(default.resource_group),
+                location: self.location.clone().unwrap_or(default.location),
+                parameters: default.parameters,
+            },
+            host_name,
+        }
+    }
+}
+
+/// Where resources are looked at.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Look at this template instead of asking the daemon
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The ARM template
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EffectiveRoutesArgs {
+    #[command(flatten)]
+    pub of: RoutesOf,
+
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct RoutesOf {
+    /// A network interface: NAME, GROUP/NAME or its id
+    #[arg(long, value_name = "NAME")]
+    pub nic: Option<String>,
+
+    /// A subnet: VNET/SUBNET, GROUP/VNET/SUBNET or its id
+    #[arg(long, value_name = "VNET/SUBNET")]
+    pub subnet: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct NextHopArgs {
+    /// The network interface that sends: NAME, GROUP/NAME or its id
+    #[arg(long, value_name = "NAME")]
+    pub nic: String,
+
+    /// Where the packet goes
+    #[arg(long, value_name = "IP")]
+    pub dest: IpAddr,
+
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CountersArgs {
+    /// Routes of this subnet only: VNET/SUBNET, GROUP/VNET/SUBNET or its id
+    #[arg(long, value_name = "VNET/SUBNET")]
+    pub subnet: Option<String>,
+
+    /// Routes and reasons that counted nothing, too
+    #[arg(long)]
+    pub all: bool,
+
+    /// Again and again, with rates
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = period, requires = "watch")]
+    pub interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The network interface that sends: NAME, GROUP/NAME or its id
+    #[arg(long, value_name = "NAME")]
+    pub nic: String,
+
+    /// One packet in this many, on average
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: u32,
+
+    /// End after this many packets
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at the devices of this template [default: those of the running instance, or all]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command here [default: the main page to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HookArg {
+    #[default]
+    Auto,
+    Xdp,
+    Tcx,
+}
+
+impl From<HookArg> for HookChoice {
+    fn from(hook: HookArg) -> Self {
+        match hook {
+            HookArg::Auto => Self::Auto,
+            HookArg::Xdp => Self::Xdp,
+            HookArg::Tcx => Self::Tcx,
+        }
+    }
+}
+
+fn instance(name: &str) -> Result<Instance, String> {
+    Instance::new(name).map_err(|error| error.to_string())
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    at_least(text, Duration::from_secs(1))
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    at_least(text, Duration::from_millis(100))
+}
+
+fn at_least(text: &str, least: Duration) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; as in 10s"))?;
+    if time < least {
+        return Err(format!("at least {}", humantime::format_duration(least)));
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_says_what_it_is() {
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments().filter(|arg| arg.get_id() != "shell") {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_told() {
+        for (line, told) in [
+            ("vnet-gw run", "--config <FILE>"),
+            ("vnet-gw effective-routes", "<--nic <NAME>|--subnet <VNET/SUBNET>>"),
+            ("vnet-gw effective-routes --nic a --subnet b/c", "cannot be used with"),
+            ("vnet-gw next-hop --nic a --dest x", "invalid IP address"),
+            ("vnet-gw run --config f --reconcile-interval 10ms", "at least 1s"),
+            ("vnet-gw ports --instance a.b", "instance name \"a.b\""),
+            ("vnet-gw trace --nic a --every 0", "0 is not in"),
+            ("vnet-gw run --config f --log-level loud", "use error, warn"),
+            ("vnet-gw counters --interval 2s", "--watch"),
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
+            assert!(error.contains(told), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in ["vnet-gw -o json ports --instance a", "vnet-gw --instance a ports -o json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.output, OutputFormat::Json);
+            assert_eq!(cli.instance.unwrap().name, "a");
+        }
+    }
+}

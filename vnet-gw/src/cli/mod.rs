@@ -1,0 +1,74 @@
+//! The command line: one file a command, all definitions in [`args`].
+//!
+//! Exit codes: 0 for done, 1 for failed, 2 for a command line that is not understood. An error is
+//! one line on stderr, `error: what: why; what to do`.
+
+pub mod args;
+mod counters;
+mod doctor;
+mod down;
+mod effective_routes;
+mod generate;
+mod next_hop;
+mod output;
+mod peerings;
+mod ports;
+mod run;
+mod source;
+mod status;
+mod table;
+mod trace;
+mod validate;
+
+use std::{io, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+
+use self::args::{Cli, Command};
+
+/// How a command that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// It worked, and its answer is no: told already.
+    Bad,
+}
+
+/// Parses the command line, and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        // Whoever reads our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn dispatch(cli: &Cli) -> Result<Verdict> {
+    match &cli.command {
+        Command::Run(args) => run::run(cli, args),
+        Command::Validate(args) => validate::run(cli, args),
+        Command::Down => down::run(cli),
+        Command::Status => status::run(cli),
+        Command::EffectiveRoutes(args) => effective_routes::run(cli, args),
+        Command::NextHop(args) => next_hop::run(cli, args),
+        Command::Ports => ports::run(cli),
+        Command::Peerings(args) => peerings::run(cli, args),
+        Command::Counters(args) => counters::run(cli, args),
+        Command::Trace(args) => trace::run(cli, args),
+        Command::Doctor(args) => doctor::run(cli, args),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
+    }
+}
