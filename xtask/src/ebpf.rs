@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::{packages, step, tree};
+use crate::{btf, packages, step, tree};
 
 const TARGET: &str = "bpfel-unknown-none";
 /// The last that builds without an LLVM on the machine.
@@ -88,10 +88,11 @@ pub(crate) fn build(route: Option<Route>) -> Result<()> {
         &mut command,
     )?;
     for object in OBJECTS {
-        copy_if_changed(
-            &build.join(TARGET).join("release").join(object),
-            &out.join(object),
-        )?;
+        let from = build.join(TARGET).join("release").join(object);
+        let mut bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
+        btf::make_names_valid(&mut bytes)
+            .with_context(|| format!("the type names in {}", from.display()))?;
+        write_if_changed(&bytes, &out.join(object))?;
     }
     Ok(())
 }
@@ -268,8 +269,7 @@ fn prepended(variable: &str, first: &Path) -> Result<std::ffi::OsString> {
 }
 
 /// An unchanged object keeps its time, so that what embeds it is not built again.
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let new = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
+fn write_if_changed(new: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

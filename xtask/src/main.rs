@@ -3,6 +3,7 @@
 //! Quick to compile on purpose: it is what a bare machine builds first.
 
 mod bench;
+mod btf;
 mod ebpf;
 mod kernels;
 mod packages;
@@ -102,9 +103,8 @@ fn work(cli: Cli) -> Result<ExitCode> {
         Command::Ebpf { route } => ebpf::build(route).map(|()| ExitCode::SUCCESS),
         Command::Run(Run { args, .. }) if !args.is_empty() => run::daemon(&args),
         Command::Run(Run {
-            once: true, hook, ..
-        }) => run::once(hook),
-        Command::Run(Run { hook, .. }) => run::live(hook),
+            once, hook, daemon, ..
+        }) => run::start(once, hook, daemon),
         Command::Test { kernels: true, .. } => kernels::run(),
         Command::Test { args, .. } => test::run(&args),
         Command::Bench(Bench::Fastpath { args }) => bench::fastpath(&args),

@@ -33,7 +33,7 @@ pub(crate) fn daemon(args: &[OsString]) -> Result<ExitCode> {
 }
 
 /// The example: its paths proved and listed, or live until a signal.
-pub(crate) fn example(once: bool, hook: Hook, daemon: Option<PathBuf>) -> Result<ExitCode> {
+pub(crate) fn start(once: bool, hook: Hook, daemon: Option<PathBuf>) -> Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "the example loads eBPF programs and makes network namespaces: run as root (nothing \
