@@ -1,6 +1,8 @@
 //! From the text of a template to a topology, through the public API.
 
 mod exported;
+mod interfaces;
+mod peerings;
 mod properties;
 mod random;
 mod rules;

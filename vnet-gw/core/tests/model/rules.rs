@@ -1,9 +1,8 @@
-//! Each rule that holds resources against one another, with its code and its target.
+//! The rules of networks, subnets and route tables, each with its code and its target.
 
 use serde_json::{Value, json};
-use vnet_gw_core::model::{PeeringState, PeeringSyncLevel};
 
-use crate::support::{configuration, good, id, nic, parse, refused, resource, vnet, with};
+use crate::support::{good, id, nic, refused, resource, vnet, with};
 
 const FRONT_END: &str = "VNet1/FrontEnd";
 
@@ -14,17 +13,6 @@ fn vnet1() -> Value {
         &[("FrontEnd", "10.1.0.0/24")],
         &[],
     )
-}
-
-fn dual_stack() -> Value {
-    let subnet = json!({"addressPrefixes": ["10.1.0.0/24", "fd00:1::/64"]});
-    let network = vnet(
-        "VNet1",
-        &["10.1.0.0/16", "fd00:1::/48"],
-        &[("FrontEnd", "")],
-        &[],
-    );
-    with(network, "/properties/subnets/0/properties", subnet)
 }
 
 fn table(routes: &[(&str, &str, &str, &str)]) -> Value {
