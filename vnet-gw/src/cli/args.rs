@@ -340,7 +340,7 @@ mod tests {
             ("vnet-gw run --config f --reconcile-interval 10ms", "at least 1s"),
             ("vnet-gw ports --instance a.b", "instance name \"a.b\""),
             ("vnet-gw trace --nic a --every 0", "0 is not in"),
-            ("vnet-gw run --config f --log-level loud", "use error, warn"),
+            ("vnet-gw run --config f --log-level loud", "\"loud\" is no level"),
             ("vnet-gw counters --interval 2s", "--watch"),
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();

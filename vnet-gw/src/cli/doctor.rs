@@ -34,7 +34,7 @@ fn devices(cli: &Cli, args: &DoctorArgs) -> Result<Option<Vec<Wanted>>> {
         return Ok(Some(wanted.collect()));
     }
     let Ok(mut daemon) = source::daemon(cli) else { return Ok(None) };
-    let Response::Ports(ports) = daemon.ask(Request::Ports)? else { return Ok(None) };
+    let Response::Ports(ports) = daemon.ask(Request::Ports {})? else { return Ok(None) };
     let wanted = |port: crate::control::PortRow| Wanted { device: port.device, hook: port.hook };
     Ok(Some(ports.value.into_iter().map(wanted).collect()))
 }

@@ -16,7 +16,7 @@ pub(super) fn run(cli: &Cli, args: &SourceArgs) -> Result<Verdict> {
         cli,
         args,
         |snapshot| Ok(peerings(&snapshot.topology)),
-        Request::Peerings,
+        Request::Peerings {},
         |answer| match answer {
             Response::Peerings(list) => Some(list),
             _ => None,

@@ -12,7 +12,7 @@ use super::{
 use crate::control::{PortRow, Request, Response, short};
 
 pub(super) fn run(cli: &Cli) -> Result<Verdict> {
-    let ports = source::ask(cli, Request::Ports, |answer| match answer {
+    let ports = source::ask(cli, Request::Ports {}, |answer| match answer {
         Response::Ports(ports) => Some(ports),
         _ => None,
     })?;

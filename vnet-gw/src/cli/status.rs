@@ -12,7 +12,7 @@ use super::{
 use crate::control::{Request, Response, Status};
 
 pub(super) fn run(cli: &Cli) -> Result<Verdict> {
-    let status = source::ask(cli, Request::Status, |answer| match answer {
+    let status = source::ask(cli, Request::Status {}, |answer| match answer {
         Response::Status(status) => Some(*status),
         _ => None,
     })?;

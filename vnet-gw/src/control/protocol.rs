@@ -36,9 +36,10 @@ pub struct RequestLine {
     deny_unknown_fields
 )]
 pub enum Request {
-    Status,
-    Ports,
-    Peerings,
+    // Braces, since a variant without them takes any property unseen.
+    Status {},
+    Ports {},
+    Peerings {},
     EffectiveRoutes {
         of: Target,
     },
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn requests_read_as_documented() {
         for (text, request) in [
-            (r#"{"kind":"status"}"#, Request::Status),
+            (r#"{"kind":"status"}"#, Request::Status {}),
             (
                 r#"{"kind":"effectiveRoutes","of":{"subnet":"VNet1/FrontEnd"}}"#,
                 Request::EffectiveRoutes { of: Target::Subnet("VNet1/FrontEnd".into()) },

@@ -184,12 +184,12 @@ impl Connection {
             Request::Trace { network_interface, every, count } => {
                 return self.trace(&network_interface, every, count).await;
             }
-            Request::Status => {
+            Request::Status {} => {
                 self.ask(Asked::Status).await.map(|status| Response::Status(Box::new(status)))
             }
-            Request::Ports => self.ask(Asked::Ports).await.map(Response::Ports),
+            Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,
-            Request::Peerings => {
+            Request::Peerings {} => {
                 self.work_out(|snapshot| Ok(Response::Peerings(view::peerings(&snapshot.topology))))
                     .await
             }

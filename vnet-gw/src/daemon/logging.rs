@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use log::Level;
+use log::{Level, LevelFilter};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -27,9 +27,13 @@ impl FromStr for LogLevel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        env_filter::Builder::new()
-            .try_parse(text)
-            .map_err(|error| format!("{error}; use error, warn, info, debug or trace"))?;
+        const HELP: &str = "use off, error, warn, info, debug or trace, or MODULE=LEVEL";
+        env_filter::Builder::new().try_parse(text).map_err(|error| format!("{error}; {HELP}"))?;
+        // A word that is no level would be taken for a module.
+        let words = text.split(',').filter(|word| !word.contains('='));
+        if let Some(word) = words.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+            return Err(format!("{word:?} is no level; {HELP}"));
+        }
         Ok(Self(text.to_owned()))
     }
 }
