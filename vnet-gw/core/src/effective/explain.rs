@@ -356,8 +356,8 @@ impl<'q, 'a> Question<'q, 'a> {
 }
 
 /// Where a user route of type `VnetLocal` delivers: in the peer in whose address space its prefix
-/// lies, else in the VNet itself. In Azure, too, "virtual network" is the VNet with its peers: such
-/// a route is how a longer prefix of a peer is taken back from an appliance.
+/// lies, else in the VNet itself: such a route is how a longer prefix of a peer is taken back from
+/// an appliance. (No rule says so; the other reading would send the packets nowhere.)
 fn vnet_local_scope<'a>(
     topology: &'a Topology,
     vnet: &'a VirtualNetwork,

@@ -14,8 +14,8 @@ pub const DEFAULT_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIE
 /// ::/0
 pub const DEFAULT_V6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
 
-/// The prefixes that lead nowhere unless something says otherwise (rule B1). IPv6 has none: in
-/// Azure a dual-stack subnet has its VNet's prefixes and ::/0, and no row for fc00::/7, so unique
+/// The prefixes that lead nowhere unless something says otherwise (rule B1). The rule names none for
+/// IPv6: a dual-stack subnet has its VNet's prefixes and ::/0, and no row for fc00::/7, so unique
 /// local addresses of nobody follow ::/0.
 pub const RESERVED: [IpNet; 4] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
