@@ -58,6 +58,16 @@ pub fn mask_le128(a: Addr6, b: Addr6) -> u64 {
     mask_unless(greater)
 }
 
+/// `at`, and `step` more where `mask` is all ones.
+///
+/// Where the compiler sees that two numbers have no bit in common it adds them by OR and drops
+/// masks that then seem idle; but the verifier of kernels before 6.10 forgets all it knows of a
+/// register after an OR with another, so an index made that way is refused.
+#[inline(always)]
+pub fn advance(at: usize, step: usize, mask: u64) -> usize {
+    at.wrapping_add(opaque(step as u64 & mask) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@
 
 use crate::{
     Addr6,
-    branchless::{mask_le32, mask_le128},
+    branchless::{advance, mask_le32, mask_le128, opaque},
 };
 
 pub const BLOCK_WORDS: usize = 256;
@@ -214,7 +214,7 @@ impl SmallTable4 {
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
             let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
-            at += step & mask_le32(start, addr) as usize;
+            at = advance(at, step, mask_le32(start, addr));
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -233,7 +233,7 @@ impl SmallTable6 {
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
             let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
-            at += step & mask_le128(start, addr) as usize;
+            at = advance(at, step, mask_le128(start, addr));
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -309,7 +309,9 @@ pub fn directory_lookup<S: Blocks + ?Sized>(source: &S, root_at: u32, addr: u32)
 fn chunk_slot<S: Blocks + ?Sized>(source: &S, child: u32, at: u32) -> Option<u32> {
     let chunk = child & !Leaf::CHILD;
     let block = source.block(chunk / CHUNKS_PER_BLOCK)?;
-    Some(block.0[((chunk & 0xf) << 4 | at & 0xf) as usize])
+    // An addition that must not become an OR: see `advance`.
+    let first = opaque(((chunk & 0xf) << 4) as u64);
+    Some(block.0[(first + (at & 0xf) as u64) as usize & (BLOCK_WORDS - 1)])
 }
 
 pub const TREE_KEYS: usize = 64;
@@ -348,7 +350,8 @@ pub fn tree_lookup<S: Blocks + ?Sized>(
         let mut step = TREE_KEYS / 2;
         while step > 0 {
             // A step on where the address is past that child.
-            at += step & !mask_le128(addr, tree_key(keys, at + step - 1)) as usize;
+            let inside = mask_le128(addr, tree_key(keys, at + step - 1));
+            at = advance(at, step, !inside);
             step /= 2;
         }
         node = node.wrapping_mul(TREE_KEYS as u32).wrapping_add(at as u32);

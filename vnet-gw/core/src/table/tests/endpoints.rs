@@ -58,24 +58,20 @@ proptest! {
 /// Where both buckets of a key are full, others move; where that cannot help, the table grows.
 #[test]
 fn full_buckets_make_room() {
-    // Keys that a table of four buckets would all put into buckets 0 and 1, under its first seed.
-    let word = EndpointsWord::new(0, 2, 1);
-    let crowded = |addr: &u32| {
-        let (first, second) = word.buckets(hash4(1, key4(1, *addr)));
-        first < 2 && second < 2
-    };
-    for count in [7, 8] {
+    // Keys that a table of 2^bits buckets would all put into the lower half, under its first seed.
+    for (bits, count) in [(2, 7), (2, 8), (4, 31), (6, 125), (8, 500)] {
+        let word = EndpointsWord::new(0, bits, 1);
+        let crowded = |addr: &u32| {
+            let (first, second) = word.buckets(hash4(1, key4(1, *addr)));
+            (first | second) >> (bits - 1) == 0
+        };
         let addrs: Vec<u32> = (0..).filter(crowded).take(count).collect();
         let entries: Vec<_> = addrs
             .iter()
             .map(|a| (1, *a, Endpoint(u64::from(*a))))
             .collect();
         let built = build_endpoints4(&entries).unwrap();
-        assert_eq!(
-            (built.buckets.len(), built.seed),
-            (4, 1),
-            "{count} keys fit"
-        );
+        assert_eq!((built.bits, built.seed), (bits, 1), "{count} keys fit");
         for addr in addrs {
             let found = lookup4(&Slots(&built.buckets), built.word(1), 1, addr);
             assert_eq!(found, Some(Endpoint(u64::from(addr))));
