@@ -74,7 +74,15 @@ mod tests {
 
     #[test]
     fn agrees_with_the_operators_at_the_edges() {
-        let edges = [0, 1, 2, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX - 1, u64::MAX];
+        let edges = [
+            0,
+            1,
+            2,
+            u64::MAX / 2,
+            u64::MAX / 2 + 1,
+            u64::MAX - 1,
+            u64::MAX,
+        ];
         for hi_a in edges {
             for hi_b in edges {
                 let (a32, b32) = (hi_a as u32, hi_b as u32);
