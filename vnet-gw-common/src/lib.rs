@@ -66,8 +66,8 @@ const _: () = assert!(size_of::<Counter>() == 16);
 
 #[cfg(feature = "user")]
 mod pod {
-    // SAFETY (all): `repr(C)`, made of integers only, every bit pattern valid, and without
-    // padding: the size assertions next to each type leave no room for any.
+    // SAFETY: `repr(C)`, made of integers only, every bit pattern valid, and without padding: the
+    // size assertion next to the type leaves no room for any.
     unsafe impl aya::Pod for crate::Counter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::port::Port {}

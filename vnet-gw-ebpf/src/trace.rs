@@ -135,13 +135,17 @@ pub fn log<H: Hook>(hook: H, id: u32) -> Result<u32, Noted> {
 #[inline(never)]
 fn log_steps<H: Hook>(hook: H, id: u32) {
     let Some(facts) = facts() else { return };
-    info!(&hook, "trace port={} step=ethernet", id);
+    // Two CPUs may trace packets of one port at once: lines of a packet share both.
+    // SAFETY: no arguments, no memory.
+    let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
+    info!(&hook, "trace port={} cpu={} step=ethernet", id, cpu);
     if facts.reached >= AT_IP {
         if facts.v6 != 0 {
             info!(
                 &hook,
-                "trace port={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
+                "trace port={} cpu={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
                 id,
+                cpu,
                 facts.source,
                 facts.destination,
                 facts.protocol,
@@ -153,8 +157,9 @@ fn log_steps<H: Hook>(hook: H, id: u32) {
             let [e, f, g, h, ..] = facts.destination;
             info!(
                 &hook,
-                "trace port={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
+                "trace port={} cpu={} step=parse source={:i} destination={:i} protocol={} ttl={} length={}",
                 id,
+                cpu,
                 [a, b, c, d],
                 [e, f, g, h],
                 facts.protocol,
@@ -166,8 +171,9 @@ fn log_steps<H: Hook>(hook: H, id: u32) {
     if facts.reached >= AT_ROUTE {
         info!(
             &hook,
-            "trace port={} step=route table={} route={} action={} kind={} scope={}",
+            "trace port={} cpu={} step=route table={} route={} action={} kind={} scope={}",
             id,
+            cpu,
             facts.table,
             facts.route,
             facts.action,
@@ -178,15 +184,16 @@ fn log_steps<H: Hook>(hook: H, id: u32) {
     if facts.reached >= AT_ENDPOINT {
         info!(
             &hook,
-            "trace port={} step=endpoint port={} mac={:mac}",
+            "trace port={} cpu={} step=endpoint port={} mac={:mac}",
             id,
+            cpu,
             facts.endpoint_port,
             vnet_gw_common::mac_from_u64(facts.mac)
         );
     }
     info!(
         &hook,
-        "trace port={} step=verdict refused={}", id, facts.refused
+        "trace port={} cpu={} step=verdict refused={}", id, cpu, facts.refused
     );
 }
 
