@@ -45,13 +45,16 @@ enum Command {
         /// Load and forward on Debian's kernels in QEMU instead
         #[arg(long)]
         kernels: bool,
-        /// For `cargo test`, such as a test's name
+        /// For `cargo test`, such as a test's name; with --kernels, Debian suites
         #[arg(last = true)]
         args: Vec<OsString>,
     },
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
+    /// Inside a kernel under test, what `test --kernels` starts there
+    #[command(hide = true)]
+    Guest,
 }
 
 #[derive(Args)]
@@ -105,8 +108,12 @@ fn work(cli: Cli) -> Result<ExitCode> {
         Command::Run(Run {
             once, hook, daemon, ..
         }) => run::start(once, hook, daemon),
-        Command::Test { kernels: true, .. } => kernels::run(),
+        Command::Test {
+            kernels: true,
+            args,
+        } => kernels::run(&args),
         Command::Test { args, .. } => test::run(&args),
         Command::Bench(Bench::Fastpath { args }) => bench::fastpath(&args),
+        Command::Guest => Ok(kernels::guest()),
     }
 }

@@ -99,7 +99,7 @@ impl Example {
     }
 }
 
-pub(super) fn template_path() -> PathBuf {
+pub(crate) fn template_path() -> PathBuf {
     tree::root().join("vnet-gw/examples/two-regions.json")
 }
 

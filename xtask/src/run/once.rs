@@ -1,6 +1,7 @@
 //! Each path of the example with real traffic: what was expected, and what was seen.
 
 use std::{
+    io::{self, IsTerminal},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
     process::ExitCode,
@@ -40,8 +41,13 @@ pub(super) fn run(binary: &Path, hook: Hook) -> Result<ExitCode> {
     let mut proof = Proof {
         example: &example,
         rows: Vec::new(),
+        progress: io::stderr().is_terminal(),
     };
-    proof.all()?;
+    let proved = proof.all();
+    if proof.progress {
+        eprint!("\r\x1b[K");
+    }
+    proved?;
     let rows = proof.rows;
     let ports = example.daemon.json(&["ports"])?;
     let at = ports["value"][0]["hook"].as_str().unwrap_or("?").to_owned();
@@ -111,6 +117,8 @@ use Family::{V4, V6};
 struct Proof<'a> {
     example: &'a Example,
     rows: Vec<Row>,
+    /// On a terminal, what was proved last; the table at the end covers it.
+    progress: bool,
 }
 
 impl Proof<'_> {
@@ -138,8 +146,9 @@ impl Proof<'_> {
         if let Some(signal) = caught() {
             bail!("{signal}: stopped before the end");
         }
-        let verdict = if good { "ok" } else { "NOT OK" };
-        eprintln!("  {verdict}: {what}: {seen}");
+        if self.progress {
+            eprint!("\r\x1b[K{}: {what}", self.rows.len() + 1);
+        }
         self.rows.push(Row {
             what,
             expected: expected.to_owned(),
