@@ -174,7 +174,7 @@ pub enum TableForm {
     Empty,
     /// Intervals in one array element.
     Small,
-    /// 16-8-8 multibit trie (IPv4).
+    /// 16-8-4-4 multibit trie (IPv4).
     Directory,
     /// Static B-tree (IPv6).
     Tree,
