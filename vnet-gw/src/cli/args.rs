@@ -18,14 +18,26 @@ use crate::{
 /// in an ARM template; `vnet-gw run` makes the kernel forward between them. The other commands ask
 /// the running daemon, or look at a template without one.
 #[derive(Debug, Parser)]
-#[command(name = "vnet-gw", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "vnet-gw",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// The instance: several may run on one host [default: `default`, or the only one that runs]
     #[arg(long, global = true, value_name = "NAME", value_parser = instance)]
     pub instance: Option<Instance>,
 
     /// How to print: tables for people, JSON with Azure's property names for programs
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub output: OutputFormat,
 
     #[command(subcommand)]
@@ -147,8 +159,14 @@ impl DeployArgs {
             template,
             parameters: self.parameters.clone(),
             deploy: DeployOptions {
-                subscription_id: self.subscription_id.clone().unwrap_or(default.subscription_id),
-                resource_group: self.resource_group.clone().unwrap_or(default.resource_group),
+                subscription_id: self
+                    .subscription_id
+                    .clone()
+                    .unwrap_or(default.subscription_id),
+                resource_group: self
+                    .resource_group
+                    .clone()
+                    .unwrap_or(default.resource_group),
                 location: self.location.clone().unwrap_or(default.location),
                 parameters: default.parameters,
             },
@@ -324,8 +342,16 @@ mod tests {
         let command = Cli::command();
         for command in std::iter::once(&command).chain(command.get_subcommands()) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
-            for arg in command.get_arguments().filter(|arg| arg.get_id() != "shell") {
-                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            for arg in command
+                .get_arguments()
+                .filter(|arg| arg.get_id() != "shell")
+            {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
+                );
             }
         }
     }
@@ -334,23 +360,40 @@ mod tests {
     fn usage_errors_are_told() {
         for (line, told) in [
             ("vnet-gw run", "--config <FILE>"),
-            ("vnet-gw effective-routes", "<--nic <NAME>|--subnet <VNET/SUBNET>>"),
-            ("vnet-gw effective-routes --nic a --subnet b/c", "cannot be used with"),
+            (
+                "vnet-gw effective-routes",
+                "<--nic <NAME>|--subnet <VNET/SUBNET>>",
+            ),
+            (
+                "vnet-gw effective-routes --nic a --subnet b/c",
+                "cannot be used with",
+            ),
             ("vnet-gw next-hop --nic a --dest x", "invalid IP address"),
-            ("vnet-gw run --config f --reconcile-interval 10ms", "at least 1s"),
+            (
+                "vnet-gw run --config f --reconcile-interval 10ms",
+                "at least 1s",
+            ),
             ("vnet-gw ports --instance a.b", "instance name \"a.b\""),
             ("vnet-gw trace --nic a --every 0", "0 is not in"),
-            ("vnet-gw run --config f --log-level loud", "\"loud\" is no level"),
+            (
+                "vnet-gw run --config f --log-level loud",
+                "\"loud\" is no level",
+            ),
             ("vnet-gw counters --interval 2s", "--watch"),
         ] {
-            let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
+            let error = Cli::try_parse_from(line.split(' '))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(told), "{line}: {error}");
         }
     }
 
     #[test]
     fn global_options_stand_anywhere() {
-        for line in ["vnet-gw -o json ports --instance a", "vnet-gw --instance a ports -o json"] {
+        for line in [
+            "vnet-gw -o json ports --instance a",
+            "vnet-gw --instance a ports -o json",
+        ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(cli.output, OutputFormat::Json);
             assert_eq!(cli.instance.unwrap().name, "a");

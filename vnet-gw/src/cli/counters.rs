@@ -14,7 +14,10 @@ use crate::control::{
 };
 
 pub(super) fn run(cli: &Cli, args: &CountersArgs) -> Result<Verdict> {
-    let filter = CounterFilter { subnet: args.subnet.clone(), zero: args.all };
+    let filter = CounterFilter {
+        subnet: args.subnet.clone(),
+        zero: args.all,
+    };
     if args.watch {
         return watch(cli, args, filter);
     }
@@ -32,7 +35,10 @@ pub(super) fn run(cli: &Cli, args: &CountersArgs) -> Result<Verdict> {
 fn watch(cli: &Cli, args: &CountersArgs, filter: CounterFilter) -> Result<Verdict> {
     let mut daemon = source::daemon(cli)?;
     let interval_ms = u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX);
-    let mut answer = Some(daemon.ask(Request::Watch { filter, interval_ms })?);
+    let mut answer = Some(daemon.ask(Request::Watch {
+        filter,
+        interval_ms,
+    })?);
     daemon.patient()?;
     let mut before: Option<CounterTable> = None;
     while let Some(Response::Counters(now)) = answer {
@@ -40,12 +46,16 @@ fn watch(cli: &Cli, args: &CountersArgs, filter: CounterFilter) -> Result<Verdic
             OutputFormat::Json => output::json_line(&now)?,
             OutputFormat::Table => {
                 // Home, and clear what is below: no flicker.
-                let clear = if output::is_terminal() { "\x1b[H\x1b[J" } else { "" };
+                let clear = if output::is_terminal() {
+                    "\x1b[H\x1b[J"
+                } else {
+                    ""
+                };
                 output::print(&format!("{clear}{}\n", text(&now, before.as_ref())))?;
             }
         }
         before = Some(now);
-        answer = daemon.next()?;
+        answer = daemon.receive()?;
     }
     match answer {
         None => Err(ClientError::Gone(daemon.path().to_owned()).into()),
@@ -95,7 +105,12 @@ fn text(now: &CounterTable, before: Option<&CounterTable>) -> String {
         routes.row(cells);
     }
 
-    let mut columns = vec![("REASON", Left), ("OUTCOME", Left), ("PACKETS", Right), ("BYTES", Right)];
+    let mut columns = vec![
+        ("REASON", Left),
+        ("OUTCOME", Left),
+        ("PACKETS", Right),
+        ("BYTES", Right),
+    ];
     columns.extend(rates.iter().filter(|_| before.is_some()));
     columns.push(("MEANING", Left));
     let mut reasons = Table::new(&columns);
@@ -105,8 +120,12 @@ fn text(now: &CounterTable, before: Option<&CounterTable>) -> String {
             Outcome::Dropped => "dropped",
             Outcome::Answered => "answered",
         };
-        let mut cells =
-            vec![row.reason.clone(), outcome.to_owned(), grouped(row.packets), bytes(row.bytes)];
+        let mut cells = vec![
+            row.reason.clone(),
+            outcome.to_owned(),
+            grouped(row.packets),
+            bytes(row.bytes),
+        ];
         if before.is_some() {
             cells.extend(rated(
                 rate(row.packets, old.map(|old| old.packets)),
@@ -151,7 +170,8 @@ mod tests {
     use crate::control::ReasonCounter;
 
     fn table(uptime_seconds: f64, packets: u64) -> CounterTable {
-        let route = |prefix: &str, packets| RouteCounter {
+        let route = |prefix: &str, packets| {
+            RouteCounter {
             subnet: "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/VNet1/subnets/FrontEnd".into(),
             address_prefix: prefix.parse().unwrap(),
             next_hop_type: NextHopType::VNetPeering,
@@ -159,6 +179,7 @@ mod tests {
             virtual_network: Some("VNet4".into()),
             packets,
             bytes: packets * 100,
+        }
         };
         CounterTable {
             uptime_seconds,
@@ -178,10 +199,26 @@ mod tests {
         let mut before = table(10.0, 1_000);
         before.routes.remove(0);
         let text = text(&table(12.0, 5_000), Some(&before));
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect()).collect();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .filter(|cell| !cell.is_empty())
+                    .map(str::trim)
+                    .collect()
+            })
+            .collect();
         assert_eq!(
             lines[2],
-            ["VNet1/FrontEnd", "10.41.0.0/16", "VNetPeering VNet4", "5,000", "500 kB", "2.0 kpps", "1.6 Mbit/s"]
+            [
+                "VNet1/FrontEnd",
+                "10.41.0.0/16",
+                "VNetPeering VNet4",
+                "5,000",
+                "500 kB",
+                "2.0 kpps",
+                "1.6 Mbit/s"
+            ]
         );
         assert_eq!(lines[1][5], "4 pps");
         assert_eq!(lines[5][..4], ["no_route", "dropped", "5,000", "0 B"]);
@@ -192,6 +229,9 @@ mod tests {
         let text = text(&table(1.0, 5), None);
         assert!(!text.contains("pps"), "{text}");
         assert!(text.contains("No route matches."));
-        assert_eq!(super::text(&CounterTable::default(), None), "no route has carried a packet\n");
+        assert_eq!(
+            super::text(&CounterTable::default(), None),
+            "no route has carried a packet\n"
+        );
     }
 }

@@ -11,32 +11,65 @@ use super::{
     table::{Left, Table},
 };
 use crate::{
-    control::{Request, Response},
+    control::{ClientError, PortRow, Request, Response},
     doctor::{self, Check, Wanted},
 };
 
 pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<Verdict> {
-    let checks = doctor::examine(devices(cli, args)?.as_deref());
+    let Target { devices, daemon } = target(cli, args)?;
+    let checks = doctor::examine(devices.as_deref(), daemon);
     match cli.output {
         OutputFormat::Json => output::json(&json!({ "value": checks }))?,
         OutputFormat::Table => output::print(&text(&checks))?,
     }
-    let failed = checks.iter().any(|check| check.verdict == doctor::Verdict::Fail);
+    let failed = checks
+        .iter()
+        .any(|check| check.verdict == doctor::Verdict::Fail);
     Ok(if failed { Verdict::Bad } else { Verdict::Good })
 }
 
-/// `None` for all there are.
-fn devices(cli: &Cli, args: &DoctorArgs) -> Result<Option<Vec<Wanted>>> {
+/// What is looked at.
+#[derive(Default)]
+struct Target {
+    /// `None` for all there are.
+    devices: Option<Vec<Wanted>>,
+    /// The process in whose network namespace they are.
+    daemon: Option<u32>,
+}
+
+fn target(cli: &Cli, args: &DoctorArgs) -> Result<Target> {
     if let Some(template) = &args.config {
         let loaded = args.deploy.files(template.clone()).load(None)?;
         let ports = loaded.image.ports.values();
-        let wanted = ports.map(|port| Wanted { device: port.device.clone(), hook: None });
-        return Ok(Some(wanted.collect()));
+        let wanted = ports.map(|port| Wanted {
+            device: port.device.clone(),
+            hook: None,
+        });
+        return Ok(Target {
+            devices: Some(wanted.collect()),
+            daemon: None,
+        });
     }
-    let Ok(mut daemon) = source::daemon(cli) else { return Ok(None) };
-    let Response::Ports(ports) = daemon.ask(Request::Ports {})? else { return Ok(None) };
-    let wanted = |port: crate::control::PortRow| Wanted { device: port.device, hook: port.hook };
-    Ok(Some(ports.value.into_iter().map(wanted).collect()))
+    let mut daemon = match source::daemon(cli) {
+        Ok(daemon) => daemon,
+        // Nobody said that one must run.
+        Err(_) if cli.instance.is_none() => return Ok(Target::default()),
+        Err(error) => return Err(error),
+    };
+    let (Response::Ports(ports), Response::Status(status)) = (
+        daemon.ask(Request::Ports {})?,
+        daemon.ask(Request::Status {})?,
+    ) else {
+        return Err(ClientError::Unexpected.into());
+    };
+    let wanted = |port: PortRow| Wanted {
+        device: port.device,
+        hook: port.hook,
+    };
+    Ok(Target {
+        devices: Some(ports.value.into_iter().map(wanted).collect()),
+        daemon: Some(status.pid),
+    })
 }
 
 fn text(checks: &[Check]) -> String {
@@ -55,7 +88,12 @@ fn text(checks: &[Check]) -> String {
             check.finding.clone() + &remedy.collect::<String>(),
         ]);
     }
-    let of = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let of = |verdict| {
+        checks
+            .iter()
+            .filter(|check| check.verdict == verdict)
+            .count()
+    };
     format!(
         "{}\n{}, {}, {} in {}\n",
         table.text(),

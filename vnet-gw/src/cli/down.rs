@@ -17,7 +17,9 @@ use crate::{
 pub(super) fn run(cli: &Cli) -> Result<Verdict> {
     let instance = match &cli.instance {
         Some(instance) => instance.clone(),
-        None => Instance { name: Instance::DEFAULT.to_owned() },
+        None => Instance {
+            name: Instance::DEFAULT.to_owned(),
+        },
     };
     // A running daemon would only put everything back.
     let _lock = InstanceLock::take(&RuntimeDir::default(), &instance)?;

@@ -56,5 +56,9 @@ fn table(routes: &[EffectiveRoute]) -> String {
 }
 
 pub(super) fn joined<T: ToString>(values: &[T]) -> String {
-    values.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+    values
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

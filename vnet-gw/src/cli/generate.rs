@@ -46,7 +46,10 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     // Global options reach the commands only when the tree is built.
     command.build();
-    let commands = command.get_subcommands().filter(|one| one.get_name() != "help").cloned();
+    let commands = command
+        .get_subcommands()
+        .filter(|one| one.get_name() != "help")
+        .cloned();
     let mut pages = Vec::new();
     for one in std::iter::once(command.clone()).chain(commands) {
         let name = one.get_display_name().unwrap_or(one.get_name()).to_owned();
@@ -68,7 +71,10 @@ mod tests {
             let name = format!("vnet-gw-{}.1", command.get_name());
             let (_, page) = pages.iter().find(|(file, _)| *file == name).unwrap();
             let page = String::from_utf8_lossy(page);
-            assert!(page.contains(".SH OPTIONS") && page.contains("\\-\\-instance"), "{page}");
+            assert!(
+                page.contains(".SH OPTIONS") && page.contains("\\-\\-instance"),
+                "{page}"
+            );
         }
         assert!(pages.iter().any(|(file, _)| file == "vnet-gw.1"));
     }

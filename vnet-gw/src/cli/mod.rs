@@ -44,10 +44,26 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes. Most errors tell their cause themselves; such a cause is left out.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error
+        .chain()
+        .map(|cause| cause.to_string().trim().replace('\n', "; "))
+    {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line.extend([": ", &cause]);
+        }
+    }
+    line
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -70,5 +86,19 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_says_everything_once() {
+        let cause = || io::Error::other("no space");
+        let error = anyhow::Error::new(cause()).context("writing x: no space; make some");
+        assert_eq!(one_line(&error), "writing x: no space; make some");
+        let error = anyhow::Error::new(cause()).context("writing\nx");
+        assert_eq!(one_line(&error), "writing; x: no space");
     }
 }

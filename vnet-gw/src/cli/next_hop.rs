@@ -17,7 +17,10 @@ pub(super) fn run(cli: &Cli, args: &NextHopArgs) -> Result<Verdict> {
         cli,
         &args.source,
         |snapshot| next_hop(snapshot, &args.nic, args.dest),
-        Request::NextHop { network_interface: args.nic.clone(), destination: args.dest },
+        Request::NextHop {
+            network_interface: args.nic.clone(),
+            destination: args.dest,
+        },
         |answer| match answer {
             Response::NextHop(reply) => Some(*reply),
             _ => None,
@@ -84,6 +87,10 @@ fn text(reply: &NextHopReply) -> String {
 }
 
 fn described(route: &EffectiveRoute) -> String {
-    let name = route.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let name = route
+        .name
+        .as_ref()
+        .map(|name| format!(" {name}"))
+        .unwrap_or_default();
     format!("{} ({}{name})", joined(&route.address_prefix), route.source)
 }

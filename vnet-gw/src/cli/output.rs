@@ -43,7 +43,7 @@ pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -71,7 +71,11 @@ pub(super) fn bytes(number: u64) -> String {
 /// `1 port`, `2 ports`
 pub(super) fn count(number: usize, one: &str) -> String {
     let number = number as u64;
-    if number == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(number)) }
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{} {one}s", grouped(number))
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +84,12 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1234567, "1,234,567"),
+        ] {
             assert_eq!(grouped(number), text);
         }
         for (number, text) in [

@@ -46,9 +46,18 @@ fn text(rows: &[PeeringRow]) -> String {
             short(&row.remote_virtual_network.id),
             row.peering_state.clone(),
             row.peering_sync_level.clone(),
-            if row.allow_forwarded_traffic { "allowed" } else { "no" }.to_owned(),
+            if row.allow_forwarded_traffic {
+                "allowed"
+            } else {
+                "no"
+            }
+            .to_owned(),
             joined(&row.remote_address_space.address_prefixes),
         ]);
     }
-    if table.is_empty() { "no peerings\n".to_owned() } else { table.text() }
+    if table.is_empty() {
+        "no peerings\n".to_owned()
+    } else {
+        table.text()
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     args::{Cli, OutputFormat},
     effective_routes::joined,
     output, source,
-    table::{Left, Right, Table},
+    table::{Left, Right, Table, WIDTH, wrap},
 };
 use crate::control::{PortRow, Request, Response, short};
 
@@ -34,30 +34,42 @@ fn text(ports: &[PortRow]) -> String {
         ("FORWARDS", Left),
         ("ADDRESSES", Left),
     ]);
-    let mut remarks = String::new();
+    let mut remarks: Vec<(&str, Vec<&str>)> = Vec::new();
     for port in ports {
-        let name = short(&port.network_interface);
         table.row([
-            name.clone(),
+            short(&port.network_interface),
             port.device.clone(),
             port.state.clone(),
             port.hook.clone().unwrap_or_else(|| "-".to_owned()),
-            port.mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
+            port.mtu
+                .map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
             port.mac_address.clone(),
-            if port.enable_ip_forwarding { "yes" } else { "no" }.to_owned(),
+            if port.enable_ip_forwarding {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
             joined(&port.addresses),
         ]);
         for remark in port.reason.iter().chain(&port.warnings) {
-            remarks.push_str(&format!("{name}: {remark}\n"));
+            // Many ports have the same: told once, with all their devices.
+            let what = remark
+                .strip_prefix(&format!("{}: ", port.device))
+                .unwrap_or(remark);
+            match remarks.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, devices)) => devices.push(&port.device),
+                None => remarks.push((what, vec![&port.device])),
+            }
         }
     }
     let mut text = table.text();
     if table.is_empty() {
         text.push_str("no ports: no networkInterface of the configuration has a device here\n");
     }
-    if !remarks.is_empty() {
-        text.push('\n');
-        text.push_str(&remarks);
+    for (what, devices) in remarks {
+        let remark = format!("{}: {what}", devices.join(", "));
+        text.push_str(&format!("\n{}\n", wrap(&remark, WIDTH, 0)));
     }
     text
 }

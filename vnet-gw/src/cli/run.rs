@@ -14,7 +14,9 @@ use crate::{
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
     daemon::init_logging(args.log_format, &args.log_level);
-    let default = || Instance { name: Instance::DEFAULT.to_owned() };
+    let default = || Instance {
+        name: Instance::DEFAULT.to_owned(),
+    };
     daemon::run(&RunOptions {
         instance: cli.instance.clone().unwrap_or_else(default),
         files: args.deploy.files(args.config.clone()),

@@ -10,7 +10,10 @@ use crate::{
 
 /// A connection to the daemon of the instance that the command line names.
 pub(super) fn daemon(cli: &Cli) -> Result<Client> {
-    Ok(Client::connect(&RuntimeDir::default(), cli.instance.as_ref())?)
+    Ok(Client::connect(
+        &RuntimeDir::default(),
+        cli.instance.as_ref(),
+    )?)
 }
 
 /// Asks the daemon one question; `pick` takes the answer that fits the question.
@@ -38,7 +41,9 @@ pub(super) fn answer<T>(
         }
         None => {
             if let Some(option) = deploy_option(source) {
-                return Err(anyhow!("{option}: it is for a template; give one with --config FILE"));
+                return Err(anyhow!(
+                    "{option}: it is for a template; give one with --config FILE"
+                ));
             }
             ask(cli, request, pick)
         }

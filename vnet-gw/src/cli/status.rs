@@ -31,7 +31,10 @@ fn text(status: &Status) -> String {
         ("instance", status.instance.clone()),
         (
             "daemon",
-            format!("version {}, process {}, since {}", status.version, status.pid, status.started),
+            format!(
+                "version {}, process {}, since {}",
+                status.version, status.pid, status.started
+            ),
         ),
         ("configuration", configuration.file.clone()),
     ];
@@ -40,7 +43,10 @@ fn text(status: &Status) -> String {
     }
     lines.push((
         "in force",
-        format!("number {}, since {}", configuration.generation, configuration.applied),
+        format!(
+            "number {}, since {}",
+            configuration.generation, configuration.applied
+        ),
     ));
     if let Some(error) = &configuration.last_error {
         lines.push(("refused", format!("at {}: {}", error.at, error.message)));
@@ -56,7 +62,13 @@ fn text(status: &Status) -> String {
             ]
             .join(", "),
         ),
-        ("ports", format!("{} of {} up, hook {}", status.ports_up, status.ports, status.hook)),
+        (
+            "ports",
+            format!(
+                "{} of {} up, hook {}",
+                status.ports_up, status.ports, status.hook
+            ),
+        ),
         (
             "tables",
             format!(

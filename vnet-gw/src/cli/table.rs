@@ -1,7 +1,7 @@
 //! Aligned plain text.
 
 /// Lines are kept to this many columns where the last cell can be wrapped.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 /// The last column gets at least so many.
 const LAST: usize = 24;
 const GAP: &str = "  ";
@@ -23,7 +23,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -39,11 +42,19 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let headings: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let headings: Vec<String> = self
+            .columns
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|at| {
                 let cells = std::iter::once(&headings).chain(&self.rows);
-                cells.filter_map(|row| row.get(at)).map(|cell| width(cell)).max().unwrap_or(0)
+                cells
+                    .filter_map(|row| row.get(at))
+                    .map(|cell| width(cell))
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
@@ -134,15 +145,28 @@ mod tests {
     #[test]
     fn the_last_column_is_wrapped() {
         let mut table = Table::new(&[("A", Left), ("B", Left)]);
-        table.row(["x".repeat(70), "one two three four five six seven eight".into()]);
+        table.row([
+            "x".repeat(70),
+            "one two three four five six seven eight".into(),
+        ]);
         let text = table.text();
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= WIDTH),
+            "{text}"
+        );
         assert_eq!(text.lines().count(), 3);
-        assert!(text.lines().last().is_some_and(|line| line.starts_with(&" ".repeat(72))));
+        assert!(
+            text.lines()
+                .last()
+                .is_some_and(|line| line.starts_with(&" ".repeat(72)))
+        );
     }
 
     #[test]
     fn pairs_stand_under_each_other() {
-        assert_eq!(pairs(&[("a", "1".into()), ("long", "2".into())]), "a     1\nlong  2\n");
+        assert_eq!(
+            pairs(&[("a", "1".into()), ("long", "2".into())]),
+            "a     1\nlong  2\n"
+        );
     }
 }

@@ -7,7 +7,9 @@ use super::{
     args::{Cli, OutputFormat, TraceArgs},
     output, source,
 };
-use crate::control::{ClientError, Request, Response, TraceStep, TracedPacket, short};
+use crate::control::{
+    ClientError, PacketOutcome, Request, Response, TraceStep, TracedPacket, short,
+};
 
 pub(super) fn run(cli: &Cli, args: &TraceArgs) -> Result<Verdict> {
     let mut daemon = source::daemon(cli)?;
@@ -22,7 +24,7 @@ pub(super) fn run(cli: &Cli, args: &TraceArgs) -> Result<Verdict> {
     daemon.patient()?;
     eprintln!("tracing what {} sends; Ctrl-C ends it", args.nic);
     loop {
-        match daemon.next()? {
+        match daemon.receive()? {
             Some(Response::Packet(packet)) => match cli.output {
                 OutputFormat::Json => output::json_line(&packet)?,
                 OutputFormat::Table => output::print(&text(&packet))?,
@@ -41,7 +43,11 @@ pub(super) fn run(cli: &Cli, args: &TraceArgs) -> Result<Verdict> {
 }
 
 fn text(packet: &TracedPacket) -> String {
-    let mut text = format!("packet {} from {}\n", packet.number, short(&packet.network_interface));
+    let mut text = format!(
+        "packet {} from {}\n",
+        packet.number,
+        short(&packet.network_interface)
+    );
     for step in &packet.steps {
         let (name, line) = step_text(step);
         text.push_str(&format!("  {name:9} {line}\n"));
@@ -52,7 +58,13 @@ fn text(packet: &TracedPacket) -> String {
 fn step_text(step: &TraceStep) -> (&'static str, String) {
     match step {
         TraceStep::Ethernet => ("ethernet", "frame read".to_owned()),
-        TraceStep::Parse { source, destination, protocol, ttl, length } => (
+        TraceStep::Parse {
+            source,
+            destination,
+            protocol,
+            ttl,
+            length,
+        } => (
             "parse",
             format!(
                 "{source} to {destination}, {}, TTL {ttl}, {length} bytes",
@@ -82,7 +94,12 @@ fn step_text(step: &TraceStep) -> (&'static str, String) {
             }
             ("route", format!("{line} (route {route_id} of its table)"))
         }
-        TraceStep::Endpoint { port_id, network_interface, device, mac_address } => {
+        TraceStep::Endpoint {
+            port_id,
+            network_interface,
+            device,
+            mac_address,
+        } => {
             let who = match (network_interface, device) {
                 (Some(nic), Some(device)) => format!("{} on {device}", short(nic)),
                 _ if *port_id == 0 => "a network interface that is not on this host".to_owned(),
@@ -90,15 +107,19 @@ fn step_text(step: &TraceStep) -> (&'static str, String) {
             };
             ("endpoint", format!("{who}, {mac_address}"))
         }
-        TraceStep::Verdict { forwarded: true, .. } => ("verdict", "forwarded".to_owned()),
-        TraceStep::Verdict { reason, help, .. } => (
-            "verdict",
-            format!(
-                "{}: {}",
-                reason.as_deref().unwrap_or("not forwarded"),
-                help.as_deref().unwrap_or("a reason that this version does not know")
-            ),
-        ),
+        TraceStep::Verdict {
+            outcome,
+            reason,
+            help,
+        } => {
+            let outcome = match outcome {
+                PacketOutcome::Forwarded => "forwarded",
+                PacketOutcome::Answered => "answered",
+                PacketOutcome::Dropped => "dropped",
+            };
+            let why = reason.iter().chain(help).map(|why| format!(": {why}"));
+            ("verdict", outcome.to_owned() + &why.collect::<String>())
+        }
     }
 }
 
@@ -140,7 +161,7 @@ mod tests {
                     virtual_network: Some("VNet4".into()),
                 },
                 TraceStep::Verdict {
-                    forwarded: false,
+                    outcome: PacketOutcome::Dropped,
                     reason: Some("endpoint_unreachable".into()),
                     help: Some("No NIC has the destination address.".into()),
                 },
@@ -152,7 +173,7 @@ mod tests {
              ethernet  frame read\n  \
              parse     10.1.0.4 to 10.41.0.4, ICMP, TTL 64, 84 bytes\n  \
              route     10.41.0.0/16 → VNetGlobalPeering VNet4 (route 7 of its table)\n  \
-             verdict   endpoint_unreachable: No NIC has the destination address.\n"
+             verdict   dropped: endpoint_unreachable: No NIC has the destination address.\n"
         );
     }
 }

@@ -45,7 +45,11 @@ fn good(loaded: &Loaded) -> Result<()> {
     for remark in remarks(loaded) {
         eprintln!("warning: {remark}");
     }
-    let Totals { subnets, peerings, routes } = Totals::of(loaded);
+    let Totals {
+        subnets,
+        peerings,
+        routes,
+    } = Totals::of(loaded);
     let topology = &loaded.topology;
     output::print(&format!(
         "valid: {}, {}, {}, {}, {}; here: {}, {}\n",
@@ -72,13 +76,19 @@ impl Totals {
         Self {
             subnets: vnets.clone().map(|vnet| vnet.subnets.len()).sum(),
             peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
-            routes: tables.map(|subnet| subnet.v4.routes.len() + subnet.v6.routes.len()).sum(),
+            routes: tables
+                .map(|subnet| subnet.v4.routes.len() + subnet.v6.routes.len())
+                .sum(),
         }
     }
 }
 
 fn summary(loaded: &Loaded) -> serde_json::Value {
-    let Totals { subnets, peerings, routes } = Totals::of(loaded);
+    let Totals {
+        subnets,
+        peerings,
+        routes,
+    } = Totals::of(loaded);
     let topology = &loaded.topology;
     json!({
         "virtualNetworks": topology.virtual_networks.len(),
@@ -94,10 +104,15 @@ fn summary(loaded: &Loaded) -> serde_json::Value {
 
 /// What is valid and perhaps not meant.
 fn remarks(loaded: &Loaded) -> Vec<String> {
-    let Topology { virtual_networks, network_interfaces, .. } = &*loaded.topology;
-    let halves = virtual_networks.values().flat_map(|vnet| {
-        let alone = vnet.peerings.values();
-        alone.filter(|one| one.peering_state != PeeringState::Connected).map(|one| {
+    let Topology {
+        virtual_networks,
+        network_interfaces,
+        ..
+    } = &*loaded.topology;
+    let halves =
+        virtual_networks.values().flat_map(|vnet| {
+            let alone = vnet.peerings.values();
+            alone.filter(|one| one.peering_state != PeeringState::Connected).map(|one| {
             format!(
                 "peering {} is {}: {} has no peering back to {}; nothing is forwarded over it",
                 short(one.id.as_str()),
@@ -106,8 +121,10 @@ fn remarks(loaded: &Loaded) -> Vec<String> {
                 vnet.id.name(),
             )
         })
-    });
-    let loose = network_interfaces.values().filter(|nic| nic.device.is_none());
+        });
+    let loose = network_interfaces
+        .values()
+        .filter(|nic| nic.device.is_none());
     let loose = loose.map(|nic| {
         format!(
             "network interface {} has no tag vnet-gw:device: it is plugged in nowhere",

@@ -13,16 +13,25 @@ use crate::datapath::Instance;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("instance {instance}: no daemon answers at {path}: {source}; {}", hint(.source, .instance, .running))]
-    Connect { instance: String, path: PathBuf, source: io::Error, running: Vec<String> },
+    Connect {
+        instance: String,
+        path: PathBuf,
+        source: io::Error,
+        running: Vec<String>,
+    },
     #[error("several instances run: {}; choose one with --instance", .0.join(", "))]
     Several(Vec<String>),
     #[error("the daemon at {path}: {source}")]
     Talk { path: PathBuf, source: io::Error },
     #[error("the daemon at {0} went away before it answered; see what it logged")]
     Gone(PathBuf),
-    #[error("the daemon's answer is not understood: {0}; is it of the same version as this command?")]
+    #[error(
+        "the daemon's answer is not understood: {0}; is it of the same version as this command?"
+    )]
     Answer(serde_json::Error),
-    #[error("the daemon speaks version {0} of the protocol, this command version {VERSION}; use the same version of both")]
+    #[error(
+        "the daemon speaks version {0} of the protocol, this command version {VERSION}; use the same version of both"
+    )]
     Version(u32),
     #[error("the daemon's answer is not one to this question; use the same version of both")]
     Unexpected,
@@ -53,7 +62,9 @@ pub struct Client {
 impl Client {
     /// Connects to the instance named; unnamed, to `default`, or to the only one that runs.
     pub fn connect(dir: &RuntimeDir, instance: Option<&Instance>) -> Result<Self, ClientError> {
-        let default = Instance { name: Instance::DEFAULT.to_owned() };
+        let default = Instance {
+            name: Instance::DEFAULT.to_owned(),
+        };
         if let Some(instance) = instance {
             return Self::to(dir, instance);
         }
@@ -76,8 +87,14 @@ impl Client {
         })?;
         stream
             .set_read_timeout(Some(PATIENCE))
-            .map_err(|source| ClientError::Talk { path: path.clone(), source })?;
-        Ok(Self { stream: BufReader::new(stream), path })
+            .map_err(|source| ClientError::Talk {
+                path: path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            path,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -86,22 +103,37 @@ impl Client {
 
     /// One question, one answer. An error answer is an error.
     pub fn ask(&mut self, request: Request) -> Result<Response, ClientError> {
-        let line = RequestLine { version: VERSION, request };
+        let line = RequestLine {
+            version: VERSION,
+            request,
+        };
         let mut text = serde_json::to_string(&line).map_err(ClientError::Answer)?;
         text.push('\n');
-        self.stream.get_mut().write_all(text.as_bytes()).map_err(|source| self.talk(source))?;
-        self.next()?.ok_or_else(|| ClientError::Gone(self.path.clone()))
+        self.stream
+            .get_mut()
+            .write_all(text.as_bytes())
+            .map_err(|source| self.talk(source))?;
+        self.receive()?
+            .ok_or_else(|| ClientError::Gone(self.path.clone()))
     }
 
     /// Waits for the answers of a stream for as long as they take.
     pub fn patient(&mut self) -> Result<(), ClientError> {
-        self.stream.get_ref().set_read_timeout(None).map_err(|source| self.talk(source))
+        self.stream
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(|source| self.talk(source))
     }
 
     /// The next answer of a stream; `None` where the daemon closed it.
-    pub fn next(&mut self) -> Result<Option<Response>, ClientError> {
+    pub fn receive(&mut self) -> Result<Option<Response>, ClientError> {
         let mut line = String::new();
-        if self.stream.read_line(&mut line).map_err(|source| self.talk(source))? == 0 {
+        if self
+            .stream
+            .read_line(&mut line)
+            .map_err(|source| self.talk(source))?
+            == 0
+        {
             return Ok(None);
         }
         let answer: ResponseLine = match serde_json::from_str(&line) {
@@ -119,13 +151,21 @@ impl Client {
             }
         };
         match answer {
-            ResponseLine { version, .. } if version != VERSION => Err(ClientError::Version(version)),
-            ResponseLine { answer: Response::Error(error), .. } => Err(error.into()),
+            ResponseLine { version, .. } if version != VERSION => {
+                Err(ClientError::Version(version))
+            }
+            ResponseLine {
+                answer: Response::Error(error),
+                ..
+            } => Err(error.into()),
             ResponseLine { answer, .. } => Ok(Some(answer)),
         }
     }
 
     fn talk(&self, source: io::Error) -> ClientError {
-        ClientError::Talk { path: self.path.clone(), source }
+        ClientError::Talk {
+            path: self.path.clone(),
+            source,
+        }
     }
 }

@@ -15,7 +15,7 @@ mod view;
 
 pub use client::{Client, ClientError};
 pub use names::{NameError, find_nic, find_subnet, group_of, short};
-pub use packet::{TraceStep, TracedPacket};
+pub use packet::{PacketOutcome, TraceStep, TracedPacket};
 pub use paths::RuntimeDir;
 pub use protocol::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, Request, RequestLine, Response,

@@ -6,9 +6,17 @@ use vnet_gw_core::model::{ResourceId, Topology};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("{kind} {name:?}: there is none{}", hint(.known))]
-    Unknown { kind: &'static str, name: String, known: Vec<String> },
+    Unknown {
+        kind: &'static str,
+        name: String,
+        known: Vec<String>,
+    },
     #[error("{kind} {name:?}: there are {}: {}; use GROUP/NAME or the id", .ids.len(), .ids.join(", "))]
-    Ambiguous { kind: &'static str, name: String, ids: Vec<String> },
+    Ambiguous {
+        kind: &'static str,
+        name: String,
+        ids: Vec<String>,
+    },
     #[error("subnet {0:?}: give VNET/SUBNET, GROUP/VNET/SUBNET or the id")]
     SubnetForm(String),
 }
@@ -20,18 +28,29 @@ fn hint(known: &[String]) -> String {
     match known.len() {
         0 => "; the configuration has none at all".to_owned(),
         count if count <= LISTED => format!("; there are {}", known.join(", ")),
-        count => format!("; there are {}, … ({count} in all)", known[..LISTED].join(", ")),
+        count => format!(
+            "; there are {}, … ({count} in all)",
+            known[..LISTED].join(", ")
+        ),
     }
 }
 
 /// The networkInterface called `text`: its name, `GROUP/NAME`, or its id, without case.
 pub fn find_nic<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId, NameError> {
-    find("networkInterface", text, 1, topology.network_interfaces.keys())
+    find(
+        "networkInterface",
+        text,
+        1,
+        topology.network_interfaces.keys(),
+    )
 }
 
 /// The subnet called `text`: `VNET/SUBNET`, `GROUP/VNET/SUBNET`, or its id, without case.
 pub fn find_subnet<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId, NameError> {
-    let subnets = topology.virtual_networks.values().flat_map(|vnet| vnet.subnets.keys());
+    let subnets = topology
+        .virtual_networks
+        .values()
+        .flat_map(|vnet| vnet.subnets.keys());
     if !text.trim().contains('/') {
         return Err(NameError::SubnetForm(text.to_owned()));
     }
@@ -52,11 +71,19 @@ fn find<'a>(
         (Some(last), false) => {
             found.push(last);
             let ids = found.iter().map(ToString::to_string).collect();
-            Err(NameError::Ambiguous { kind, name: text.to_owned(), ids })
+            Err(NameError::Ambiguous {
+                kind,
+                name: text.to_owned(),
+                ids,
+            })
         }
         (None, _) => {
             let known = ids.map(|id| short(id.as_str())).collect();
-            Err(NameError::Unknown { kind, name: text.to_owned(), known })
+            Err(NameError::Unknown {
+                kind,
+                name: text.to_owned(),
+                known,
+            })
         }
     }
 }
@@ -78,9 +105,16 @@ fn matches(id: &ResourceId, wanted: &ResourceId, own: usize) -> bool {
 /// The names in an id, without the types between them: VNet and subnet of a subnet.
 fn names(id: &str) -> Vec<&str> {
     // …/providers/Microsoft.Network/TYPE/NAME[/TYPE/NAME…]
-    let segments: Vec<&str> = id.split('/').filter(|segment| !segment.is_empty()).collect();
-    let provider = segments.iter().position(|segment| segment.eq_ignore_ascii_case("providers"));
-    let own = provider.and_then(|at| segments.get(at + 2..)).unwrap_or(&segments);
+    let segments: Vec<&str> = id
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    let provider = segments
+        .iter()
+        .position(|segment| segment.eq_ignore_ascii_case("providers"));
+    let own = provider
+        .and_then(|at| segments.get(at + 2..))
+        .unwrap_or(&segments);
     own.iter().skip(1).step_by(2).copied().collect()
 }
 
@@ -98,7 +132,11 @@ pub fn group_of(id: &str) -> &str {
 /// What people call it: `VNet1/FrontEnd` of a subnet's id, the name of most others.
 pub fn short(id: &str) -> String {
     let names = names(id);
-    if names.is_empty() { id.to_owned() } else { names.join("/") }
+    if names.is_empty() {
+        id.to_owned()
+    } else {
+        names.join("/")
+    }
 }
 
 #[cfg(test)]
@@ -129,10 +167,16 @@ mod tests {
         assert_eq!(find("east/WEB1"), Ok(&all[0]));
         assert_eq!(find(&all[1].as_str().to_uppercase()), Ok(&all[1]));
         let error = find("web1").unwrap_err().to_string();
-        assert!(error.contains("there are 2: /subscriptions/s/resourceGroups/East/"), "{error}");
+        assert!(
+            error.contains("there are 2: /subscriptions/s/resourceGroups/East/"),
+            "{error}"
+        );
         assert!(error.ends_with("use GROUP/NAME or the id"), "{error}");
         let error = find("db").unwrap_err().to_string();
-        assert_eq!(error, "networkInterface \"db\": there is none; there are web1, Web1, app");
+        assert_eq!(
+            error,
+            "networkInterface \"db\": there is none; there are web1, Web1, app"
+        );
         // A wrong group, or the id of something else.
         assert!(matches!(find("west/web2"), Err(NameError::Unknown { .. })));
         assert!(matches!(find("/x/app"), Err(NameError::Unknown { .. })));
@@ -156,7 +200,10 @@ mod tests {
 
     #[test]
     fn short_names_leave_out_types() {
-        let all = ids(&["g virtualNetworks/VNet1/subnets/FrontEnd", "g networkInterfaces/web1"]);
+        let all = ids(&[
+            "g virtualNetworks/VNet1/subnets/FrontEnd",
+            "g networkInterfaces/web1",
+        ]);
         assert_eq!(short(all[0].as_str()), "VNet1/FrontEnd");
         assert_eq!(short(all[1].as_str()), "web1");
         assert_eq!(short("web1"), "web1");

@@ -18,12 +18,22 @@ pub struct TracedPacket {
 
 /// What one step of the data path found, in packet order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "step",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum TraceStep {
     /// The frame's header was read.
     Ethernet,
     /// An IP packet, from an address the port may send from unless the verdict says otherwise.
-    Parse { source: IpAddr, destination: IpAddr, protocol: u8, ttl: u8, length: u32 },
+    Parse {
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        ttl: u8,
+        length: u32,
+    },
     /// The route that won.
     Route {
         route_id: u32,
@@ -47,12 +57,21 @@ pub enum TraceStep {
         device: Option<String>,
         mac_address: String,
     },
-    /// Forwarded, or why not.
+    /// What became of it. Of an answered or dropped one, why.
     Verdict {
-        forwarded: bool,
+        outcome: PacketOutcome,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         help: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PacketOutcome {
+    Forwarded,
+    /// By the fabric itself: ARP, neighbour discovery.
+    Answered,
+    Dropped,
 }

@@ -45,11 +45,17 @@ impl RuntimeDir {
 
     /// The instances whose daemon accepts connections, by name.
     pub fn running(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&self.0) else {
+            return Vec::new();
+        };
         let mut names: Vec<String> = entries
             .filter_map(|entry| {
                 let path = entry.ok()?.path();
-                let name = path.file_name()?.to_str()?.strip_suffix(".sock")?.to_owned();
+                let name = path
+                    .file_name()?
+                    .to_str()?
+                    .strip_suffix(".sock")?
+                    .to_owned();
                 // A socket without a listener is what a killed daemon left behind.
                 UnixStream::connect(&path).ok()?;
                 Some(name)

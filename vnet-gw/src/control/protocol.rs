@@ -94,7 +94,10 @@ pub struct ResponseLine {
 
 impl ResponseLine {
     pub fn new(answer: Response) -> Self {
-        Self { version: VERSION, answer }
+        Self {
+            version: VERSION,
+            answer,
+        }
     }
 }
 
@@ -128,7 +131,10 @@ pub struct ErrorReply {
 
 impl ErrorReply {
     pub fn new(code: ErrorCode, message: impl ToString) -> Self {
-        Self { code, message: message.to_string() }
+        Self {
+            code,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -157,20 +163,35 @@ mod tests {
             (r#"{"kind":"status"}"#, Request::Status {}),
             (
                 r#"{"kind":"effectiveRoutes","of":{"subnet":"VNet1/FrontEnd"}}"#,
-                Request::EffectiveRoutes { of: Target::Subnet("VNet1/FrontEnd".into()) },
+                Request::EffectiveRoutes {
+                    of: Target::Subnet("VNet1/FrontEnd".into()),
+                },
             ),
             (
                 r#"{"kind":"counters","filter":{}}"#,
-                Request::Counters { filter: CounterFilter::default() },
+                Request::Counters {
+                    filter: CounterFilter::default(),
+                },
             ),
             (
                 r#"{"kind":"trace","networkInterface":"web1","every":10}"#,
-                Request::Trace { network_interface: "web1".into(), every: 10, count: None },
+                Request::Trace {
+                    network_interface: "web1".into(),
+                    every: 10,
+                    count: None,
+                },
             ),
         ] {
             let line = format!(r#"{{"version":1,"request":{text}}}"#);
             let read: RequestLine = serde_json::from_str(&line).unwrap();
-            assert_eq!(read, RequestLine { version: VERSION, request }, "{line}");
+            assert_eq!(
+                read,
+                RequestLine {
+                    version: VERSION,
+                    request
+                },
+                "{line}"
+            );
         }
     }
 
@@ -197,7 +218,10 @@ mod tests {
         ] {
             let text = serde_json::to_string(&ResponseLine::new(answer.clone())).unwrap();
             assert!(!text.contains('\n'));
-            assert_eq!(serde_json::from_str::<ResponseLine>(&text).unwrap().answer, answer);
+            assert_eq!(
+                serde_json::from_str::<ResponseLine>(&text).unwrap().answer,
+                answer
+            );
         }
     }
 }

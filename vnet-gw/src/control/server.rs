@@ -97,7 +97,10 @@ impl Server {
         fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
         fs::rename(&new, path)?;
         let task = tokio::spawn(accept(listener, asked, snapshot));
-        Ok(Self { path: path.to_owned(), task })
+        Ok(Self {
+            path: path.to_owned(),
+            task,
+        })
     }
 }
 
@@ -116,7 +119,9 @@ async fn accept(
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let connection = Connection::new(stream, asked.clone(), snapshot.clone());
@@ -150,7 +155,12 @@ impl Connection {
         snapshot: watch::Receiver<Snapshot>,
     ) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer, asked, snapshot }
+        Self {
+            reader: BufReader::new(reader),
+            writer,
+            asked,
+            snapshot,
+        }
     }
 
     async fn serve(mut self) -> io::Result<()> {
@@ -165,7 +175,8 @@ impl Connection {
             }
             if line.last() != Some(&b'\n') && line.len() > MAX_REQUEST {
                 let message = format!("the request is longer than {MAX_REQUEST} bytes");
-                self.refuse(ErrorReply::new(ErrorCode::BadRequest, message)).await?;
+                self.refuse(ErrorReply::new(ErrorCode::BadRequest, message))
+                    .await?;
                 // Where the next request begins is not known.
                 return Ok(());
             }
@@ -178,15 +189,23 @@ impl Connection {
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
         let answer = match request {
-            Request::Watch { filter, interval_ms } => {
+            Request::Watch {
+                filter,
+                interval_ms,
+            } => {
                 return self.watch(filter, Duration::from_millis(interval_ms)).await;
             }
-            Request::Trace { network_interface, every, count } => {
+            Request::Trace {
+                network_interface,
+                every,
+                count,
+            } => {
                 return self.trace(&network_interface, every, count).await;
             }
-            Request::Status {} => {
-                self.ask(Asked::Status).await.map(|status| Response::Status(Box::new(status)))
-            }
+            Request::Status {} => self
+                .ask(Asked::Status)
+                .await
+                .map(|status| Response::Status(Box::new(status))),
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,
             Request::Peerings {} => {
@@ -199,7 +218,10 @@ impl Connection {
                 })
                 .await
             }
-            Request::NextHop { network_interface, destination } => {
+            Request::NextHop {
+                network_interface,
+                destination,
+            } => {
                 self.work_out(move |snapshot| {
                     view::next_hop(&snapshot, &network_interface, destination)
                         .map(|reply| Response::NextHop(Box::new(reply)))
@@ -246,7 +268,14 @@ impl Connection {
             Err(error) => return self.refuse(ErrorReply::new(ErrorCode::Name, error)).await,
         };
         let (feed, mut packets) = mpsc::channel(TRACE_QUEUE);
-        let started = self.ask(|answer| Asked::Trace { nic, every, feed, answer }).await;
+        let started = self
+            .ask(|answer| Asked::Trace {
+                nic,
+                every,
+                feed,
+                answer,
+            })
+            .await;
         match started {
             Ok(Ok(())) => self.send(Response::Tracing).await?,
             Ok(Err(error)) | Err(error) => return self.refuse(error).await,
@@ -281,16 +310,29 @@ impl Connection {
                 None => return self.send(Response::End("the daemon ends".to_owned())).await,
             }
             if count.is_some_and(|count| told >= count) {
-                return self.send(Response::End(format!("{told} packets traced"))).await;
+                return self
+                    .send(Response::End(format!("{told} packets traced")))
+                    .await;
             }
         }
     }
 
     /// Asks the daemon's loop.
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Asked) -> Result<T, ErrorReply> {
-        let ending = || ErrorReply::new(ErrorCode::Ending, "the daemon ends; ask again when it is back");
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Asked,
+    ) -> Result<T, ErrorReply> {
+        let ending = || {
+            ErrorReply::new(
+                ErrorCode::Ending,
+                "the daemon ends; ask again when it is back",
+            )
+        };
         let (answer, answered) = oneshot::channel();
-        self.asked.send(question(answer)).await.map_err(|_| ending())?;
+        self.asked
+            .send(question(answer))
+            .await
+            .map_err(|_| ending())?;
         answered.await.map_err(|_| ending())
     }
 

@@ -37,7 +37,9 @@ pub fn effective_routes(
             effective::effective_routes(topology, subnet)
         }
     };
-    Ok(EffectiveRouteTable { value: value.map_err(name_error)? })
+    Ok(EffectiveRouteTable {
+        value: value.map_err(name_error)?,
+    })
 }
 
 /// Network Watcher's `nextHop`, with the reasons.
@@ -72,7 +74,10 @@ fn outcome(snapshot: &Snapshot, delivery: &Delivery) -> String {
             _ => delivery.to_string(),
         };
     };
-    let here = snapshot.image.ports.contains_key(&ResourceId::new(&taker.network_interface));
+    let here = snapshot
+        .image
+        .ports
+        .contains_key(&ResourceId::new(&taker.network_interface));
     match (&taker.device, here) {
         (Some(_), false) => format!("{delivery}; not on this host: dropped (port_down)"),
         _ => delivery.to_string(),
@@ -81,9 +86,13 @@ fn outcome(snapshot: &Snapshot, delivery: &Delivery) -> String {
 
 pub fn peerings(topology: &Topology) -> PeeringList {
     let rows = topology.virtual_networks.values().flat_map(|vnet| {
-        vnet.peerings.values().map(move |peering| peering_row(topology, vnet, peering))
+        vnet.peerings
+            .values()
+            .map(move |peering| peering_row(topology, vnet, peering))
     });
-    PeeringList { value: rows.collect() }
+    PeeringList {
+        value: rows.collect(),
+    }
 }
 
 fn peering_row(
@@ -91,13 +100,19 @@ fn peering_row(
     vnet: &VirtualNetwork,
     peering: &VirtualNetworkPeering,
 ) -> PeeringRow {
-    let remote = topology.virtual_networks.get(&peering.remote_virtual_network);
+    let remote = topology
+        .virtual_networks
+        .get(&peering.remote_virtual_network);
     PeeringRow {
         id: peering.id.to_string(),
         name: peering.id.name().to_owned(),
         resource_group: group_of(peering.id.as_str()).to_owned(),
-        virtual_network: Reference { id: vnet.id.to_string() },
-        remote_virtual_network: Reference { id: peering.remote_virtual_network.to_string() },
+        virtual_network: Reference {
+            id: vnet.id.to_string(),
+        },
+        remote_virtual_network: Reference {
+            id: peering.remote_virtual_network.to_string(),
+        },
         peering_state: peering.peering_state.as_str().to_owned(),
         peering_sync_level: peering.peering_sync_level.as_str().to_owned(),
         allow_virtual_network_access: peering.allow_virtual_network_access,
@@ -130,20 +145,38 @@ pub fn counters(
         if only.is_some_and(|only| only != id) {
             continue;
         }
-        let Some(image) = snapshot.image.subnets.get(id) else { continue };
-        let scope = Scope { snapshot, subnet: id, vnet: &image.vnet, zero: filter.zero };
+        let Some(image) = snapshot.image.subnets.get(id) else {
+            continue;
+        };
+        let scope = Scope {
+            snapshot,
+            subnet: id,
+            vnet: &image.vnet,
+            zero: filter.zero,
+        };
         scope.rows(&subnet.v4, &image.v4, &mut routes);
         scope.rows(&subnet.v6, &image.v6, &mut routes);
     }
-    let reasons = counted.reasons.iter().filter(|(_, counter)| filter.zero || counter.packets > 0);
+    let reasons = counted
+        .reasons
+        .iter()
+        .filter(|(_, counter)| filter.zero || counter.packets > 0);
     let reasons = reasons.map(|(reason, counter)| ReasonCounter {
         reason: reason.name().to_owned(),
-        outcome: if reason.is_drop() { Outcome::Dropped } else { Outcome::Answered },
+        outcome: if reason.is_drop() {
+            Outcome::Dropped
+        } else {
+            Outcome::Answered
+        },
         packets: counter.packets,
         bytes: counter.bytes,
         help: reason.help().trim().to_owned(),
     });
-    Ok(CounterTable { uptime_seconds, routes, reasons: reasons.collect() })
+    Ok(CounterTable {
+        uptime_seconds,
+        routes,
+        reasons: reasons.collect(),
+    })
 }
 
 struct Scope<'a> {
@@ -165,7 +198,9 @@ impl Scope<'_> {
                 continue;
             }
             // Between the reading of the counters and of what is in force a route may have gone.
-            let Some(action) = action_of(table, prefix) else { continue };
+            let Some(action) = action_of(table, prefix) else {
+                continue;
+            };
             let hop = next_hop_of(&self.snapshot.topology, self.vnet, action);
             rows.push(RouteCounter {
                 subnet: self.subnet.to_string(),
@@ -181,7 +216,10 @@ impl Scope<'_> {
 }
 
 fn action_of<'a, P: Ord>(table: &'a TableImage<P>, prefix: &P) -> Option<&'a ActionImage> {
-    let at = table.routes.binary_search_by(|(other, _)| other.cmp(prefix)).ok()?;
+    let at = table
+        .routes
+        .binary_search_by(|(other, _)| other.cmp(prefix))
+        .ok()?;
     table.actions.get(table.routes.get(at)?.1 as usize)
 }
 
@@ -194,7 +232,11 @@ pub(crate) struct Hop {
 
 /// `vnet` is the one whose subnet has the action.
 pub(crate) fn next_hop_of(topology: &Topology, vnet: &ResourceId, action: &ActionImage) -> Hop {
-    let bare = |kind| Hop { kind, address: None, vnet: None };
+    let bare = |kind| Hop {
+        kind,
+        address: None,
+        vnet: None,
+    };
     match action {
         ActionImage::Local { .. } => bare(NextHopType::VnetLocal),
         ActionImage::Peering { vnet: remote, .. } => {

@@ -50,7 +50,11 @@ impl Change {
 }
 
 fn connected(of: &Snapshot) -> BTreeMap<ResourceId, &VirtualNetworkPeering> {
-    let peerings = of.topology.virtual_networks.values().flat_map(|vnet| vnet.peerings.values());
+    let peerings = of
+        .topology
+        .virtual_networks
+        .values()
+        .flat_map(|vnet| vnet.peerings.values());
     peerings
         .filter(|peering| peering.peering_state == PeeringState::Connected)
         .map(|peering| (peering.id.clone(), peering))
@@ -123,15 +127,21 @@ impl fmt::Display for Change {
                 f.write_str(name)?;
             }
             first = false;
-            for (sign, count) in
-                [('+', delta.added), ('-', delta.removed), ('~', delta.changed)]
-            {
+            for (sign, count) in [
+                ('+', delta.added),
+                ('-', delta.removed),
+                ('~', delta.changed),
+            ] {
                 if count > 0 {
                     write!(f, " {sign}{count}")?;
                 }
             }
         }
-        if first { f.write_str("nothing changed") } else { Ok(()) }
+        if first {
+            f.write_str("nothing changed")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -143,8 +153,15 @@ mod tests {
     fn the_line_names_what_changed_only() {
         assert_eq!(Change::default().to_string(), "nothing changed");
         let change = Change {
-            ports: Delta { added: 1, ..Delta::default() },
-            routes: Delta { added: 3, removed: 2, changed: 1 },
+            ports: Delta {
+                added: 1,
+                ..Delta::default()
+            },
+            routes: Delta {
+                added: 3,
+                removed: 2,
+                changed: 1,
+            },
             ..Change::default()
         };
         assert_eq!(change.to_string(), "ports +1, routes +3 -2 ~1");

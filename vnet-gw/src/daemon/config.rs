@@ -46,9 +46,11 @@ impl LoadError {
     /// One line for each thing that is wrong.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Self::Invalid { path, error } => {
-                error.lines().iter().map(|line| format!("{}: {line}", path.display())).collect()
-            }
+            Self::Invalid { path, error } => error
+                .lines()
+                .iter()
+                .map(|line| format!("{}: {line}", path.display()))
+                .collect(),
             _ => vec![self.to_string()],
         }
     }
@@ -67,7 +69,10 @@ impl LoadError {
 
 impl ConfigFiles {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        [Some(&self.template), self.parameters.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+        [Some(&self.template), self.parameters.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
     }
 
     /// Reads, validates and compiles. `previous` only lends its memory to what comes out equal.
@@ -75,27 +80,39 @@ impl ConfigFiles {
         let begun = Instant::now();
         let topology = self.topology()?;
         let parsed = begun.elapsed();
-        let options = CompileOptions { host_name: self.host_name.as_deref() };
-        let image = compile(&topology, &options, previous).map_err(|error| {
-            LoadError::DoesNotFit { path: self.template.clone(), error }
-        })?;
+        let options = CompileOptions {
+            host_name: self.host_name.as_deref(),
+        };
+        let image =
+            compile(&topology, &options, previous).map_err(|error| LoadError::DoesNotFit {
+                path: self.template.clone(),
+                error,
+            })?;
         log::debug!(
             "{}: read and validated in {parsed:.1?}, compiled in {:.1?}",
             self.template.display(),
             begun.elapsed() - parsed,
         );
-        Ok(Loaded { topology: Arc::new(topology), image: Arc::new(image) })
+        Ok(Loaded {
+            topology: Arc::new(topology),
+            image: Arc::new(image),
+        })
     }
 
     /// Reads and validates.
     pub fn topology(&self) -> Result<Topology, LoadError> {
         let mut options = self.deploy.clone();
         if let Some(path) = &self.parameters {
-            options.parameters = parse_parameters_file(&read(path)?)
-                .map_err(|error| LoadError::Invalid { path: path.clone(), error })?;
+            options.parameters =
+                parse_parameters_file(&read(path)?).map_err(|error| LoadError::Invalid {
+                    path: path.clone(),
+                    error,
+                })?;
         }
-        parse_template(&read(&self.template)?, &options)
-            .map_err(|error| LoadError::Invalid { path: self.template.clone(), error })
+        parse_template(&read(&self.template)?, &options).map_err(|error| LoadError::Invalid {
+            path: self.template.clone(),
+            error,
+        })
     }
 
     /// What tells one version of the files from another, without reading them: a link that is
@@ -119,5 +136,8 @@ impl ConfigFiles {
 pub(super) struct Fingerprint(Vec<Option<[u64; 5]>>);
 
 fn read(path: &Path) -> Result<String, LoadError> {
-    fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -5,9 +5,7 @@ use std::{io, os::fd::AsFd, sync::Arc};
 use aya_log::EbpfLogger;
 use vnet_gw_core::{compile::Image, model::ResourceId};
 
-use crate::datapath::{
-    ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats,
-};
+use crate::datapath::{ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats};
 
 /// What the loop asks of a data path. [`Datapath`] is the kernel's; tests have one in memory.
 pub trait Fabric {

@@ -13,7 +13,9 @@ use crate::{control::RuntimeDir, datapath::Instance};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("instance {instance}: vnet-gw runs already (process {pid}); stop that one first, or choose another --instance")]
+    #[error(
+        "instance {instance}: vnet-gw runs already (process {pid}); stop that one first, or choose another --instance"
+    )]
     Taken { instance: String, pid: String },
     #[error("{path}: {source}; run as root")]
     Io { path: PathBuf, source: io::Error },
@@ -30,8 +32,14 @@ pub struct InstanceLock {
 impl InstanceLock {
     pub fn take(dir: &RuntimeDir, instance: &Instance) -> Result<Self, LockError> {
         let path = dir.lock(instance);
-        let failed = |source| LockError::Io { path: path.clone(), source };
-        dir.create().map_err(|source| LockError::Io { path: dir.path().to_owned(), source })?;
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        dir.create().map_err(|source| LockError::Io {
+            path: dir.path().to_owned(),
+            source,
+        })?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -51,8 +59,15 @@ impl InstanceLock {
                 let mut pid = String::new();
                 // Only for the message; the holder may be about to write it.
                 let _ = file.read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() };
-                Err(LockError::Taken { instance: instance.name.clone(), pid: pid.to_owned() })
+                let pid = if pid.trim().is_empty() {
+                    "unknown"
+                } else {
+                    pid.trim()
+                };
+                Err(LockError::Taken {
+                    instance: instance.name.clone(),
+                    pid: pid.to_owned(),
+                })
             }
             Err((_, error)) => Err(failed(error.into())),
         }
@@ -67,10 +82,18 @@ mod tests {
     fn two_cannot_have_one_instance() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::new(scratch.path().join("run"));
-        let (one, other) = (Instance { name: "one".into() }, Instance { name: "other".into() });
+        let (one, other) = (
+            Instance { name: "one".into() },
+            Instance {
+                name: "other".into(),
+            },
+        );
         let held = InstanceLock::take(&dir, &one).unwrap();
         let error = InstanceLock::take(&dir, &one).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
         InstanceLock::take(&dir, &other).unwrap();
         drop(held);
         InstanceLock::take(&dir, &one).unwrap();

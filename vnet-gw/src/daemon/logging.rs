@@ -28,10 +28,15 @@ impl FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const HELP: &str = "use off, error, warn, info, debug or trace, or MODULE=LEVEL";
-        env_filter::Builder::new().try_parse(text).map_err(|error| format!("{error}; {HELP}"))?;
+        env_filter::Builder::new()
+            .try_parse(text)
+            .map_err(|error| format!("{error}; {HELP}"))?;
         // A word that is no level would be taken for a module.
         let words = text.split(',').filter(|word| !word.contains('='));
-        if let Some(word) = words.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+        if let Some(word) = words
+            .into_iter()
+            .find(|word| word.parse::<LevelFilter>().is_err())
+        {
             return Err(format!("{word:?} is no level; {HELP}"));
         }
         Ok(Self(text.to_owned()))

@@ -19,6 +19,8 @@ mod notify;
 mod rows;
 mod run;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod watch;
 

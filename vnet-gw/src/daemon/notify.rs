@@ -13,7 +13,9 @@ use std::{
 
 /// Sends `state` to the socket in `NOTIFY_SOCKET`, where there is one.
 pub(super) fn notify(state: &str) {
-    let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     if let Err(error) = send(socket.as_bytes(), state) {
         log::warn!("NOTIFY_SOCKET {}: {error}", socket.display());
     }
@@ -24,7 +26,9 @@ fn send(socket: &[u8], state: &str) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(socket))?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    UnixDatagram::unbound()?
+        .send_to_addr(state.as_bytes(), &address)
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -37,7 +41,10 @@ mod tests {
         let path = scratch.path().join("notify");
         let name = format!("vnet-gw-notify-{}", std::process::id());
         for (receiver, address) in [
-            (UnixDatagram::bind(&path).unwrap(), path.as_os_str().as_bytes().to_vec()),
+            (
+                UnixDatagram::bind(&path).unwrap(),
+                path.as_os_str().as_bytes().to_vec(),
+            ),
             (
                 UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
                 format!("@{name}").into_bytes(),

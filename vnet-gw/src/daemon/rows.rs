@@ -8,7 +8,9 @@ use crate::{
 };
 
 pub(super) fn ports(ports: Vec<PortStatus>) -> PortList {
-    PortList { value: ports.into_iter().map(port).collect() }
+    PortList {
+        value: ports.into_iter().map(port).collect(),
+    }
 }
 
 fn port(port: PortStatus) -> PortRow {
@@ -45,7 +47,9 @@ fn port(port: PortStatus) -> PortRow {
 /// As Azure writes a `macAddress`: `00-0D-3A-1B-2C-3D`.
 fn mac(mac: [u8; 6]) -> String {
     let digits = format!("{:012X}", mac_to_u64(mac));
-    let pairs: Vec<&str> = (0..6).filter_map(|at| digits.get(at * 2..at * 2 + 2)).collect();
+    let pairs: Vec<&str> = (0..6)
+        .filter_map(|at| digits.get(at * 2..at * 2 + 2))
+        .collect();
     pairs.join("-")
 }
 
@@ -55,7 +59,10 @@ pub(super) fn datapath(stats: Stats) -> DatapathStatus {
         routes: tables.clone().map(|table| table.routes).sum(),
         endpoints: stats.endpoints4 + stats.endpoints6,
         bytes: stats.endpoint_bytes
-            + tables.clone().map(|table| table.table_bytes + table.counter_bytes).sum::<u64>(),
+            + tables
+                .clone()
+                .map(|table| table.table_bytes + table.counter_bytes)
+                .sum::<u64>(),
         drift_found: stats.drift_found,
         drift_mended: stats.drift_mended,
         reconciles: stats.reconciles,

@@ -13,7 +13,7 @@ use tokio::{
 use vnet_gw_core::compile::Image;
 
 use super::{
-    ConfigFiles, Daemon, Event, InstanceLock, LoadError, Loaded,
+    ConfigFiles, Daemon, Event, Fabric, InstanceLock, LoadError, Loaded,
     notify::notify,
     state::{Next, Settings},
     watch::{ConfigWatch, Links, Settled},
@@ -42,9 +42,20 @@ const QUESTIONS: usize = 64;
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &RunOptions) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let _lock = InstanceLock::take(&options.runtime_dir, &options.instance)?;
-    let outcome = runtime.block_on(serve(options));
+    let outcome = runtime.block_on(async {
+        // From here on no signal ends the process half-way.
+        let signals = signals()?;
+        serve(
+            options,
+            || Ok(Datapath::open(&options.instance, options.hook)?),
+            signals,
+        )
+        .await
+    });
     // A configuration that is still being read is not waited for.
     runtime.shutdown_background();
     if options.ephemeral {
@@ -58,26 +69,43 @@ pub fn run(options: &RunOptions) -> Result<()> {
     outcome
 }
 
-async fn serve(options: &RunOptions) -> Result<()> {
-    // From here on no signal ends the process half-way.
+/// The process's signals, as events.
+fn signals() -> Result<mpsc::Receiver<Event>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                _ = terminate.recv() => Event::Terminate(Signal::SIGTERM),
+                _ = interrupt.recv() => Event::Terminate(Signal::SIGINT),
+                _ = hangup.recv() => Event::Hangup,
+            };
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
 
+/// The loop itself. `outside` are events that nothing in here waits for: signals.
+pub(super) async fn serve<F: Fabric>(
+    options: &RunOptions,
+    open: impl FnOnce() -> Result<F>,
+    mut outside: mpsc::Receiver<Event>,
+) -> Result<()> {
     let group = group(options.socket_group.as_deref())?;
     let seen = options.files.fingerprint();
     let first = options.files.load(None)?;
-    let fabric = Datapath::open(&options.instance, options.hook)?;
-    let mut daemon = Daemon::start(
-        Settings {
-            instance: options.instance.clone(),
-            files: options.files.clone(),
-            hook: hook_name(options.hook).to_owned(),
-            reconcile_interval: options.reconcile_interval,
-        },
-        fabric,
-        first,
-    )?;
+    let settings = Settings {
+        instance: options.instance.clone(),
+        files: options.files.clone(),
+        hook: hook_name(options.hook).to_owned(),
+        reconcile_interval: options.reconcile_interval,
+    };
+    let mut daemon = Daemon::start(settings, open()?, first)?;
 
     let (ask, mut asked) = mpsc::channel::<Asked>(QUESTIONS);
     let socket = options.runtime_dir.socket(&options.instance);
@@ -101,9 +129,7 @@ async fn serve(options: &RunOptions) -> Result<()> {
     notify("READY=1");
     loop {
         let event = tokio::select! {
-            _ = terminate.recv() => Event::Terminate(Signal::SIGTERM),
-            _ = interrupt.recv() => Event::Terminate(Signal::SIGINT),
-            _ = hangup.recv() => Event::Hangup,
+            Some(event) = outside.recv() => event,
             loaded = loader.finished() => Event::Loaded(loaded),
             changed = files.changed() => {
                 changed.context("watching the configuration's directory")?;
@@ -151,10 +177,15 @@ struct Loader {
 
 impl Loader {
     fn new(files: ConfigFiles) -> Self {
-        Self { files: Arc::new(files), previous: Arc::default(), running: None, again: false }
+        Self {
+            files: Arc::new(files),
+            previous: Arc::default(),
+            running: None,
+            again: false,
+        }
     }
 
-    fn load<F: super::Fabric>(&mut self, daemon: &Daemon<F>) {
+    fn load<F: Fabric>(&mut self, daemon: &Daemon<F>) {
         if self.running.is_some() {
             self.again = true;
             return;
@@ -165,13 +196,17 @@ impl Loader {
 
     fn begin(&mut self) {
         let (files, previous) = (Arc::clone(&self.files), Arc::clone(&self.previous));
-        self.running = Some(spawn_blocking(move || files.load(Some(&previous)).map(Box::new)));
+        self.running = Some(spawn_blocking(move || {
+            files.load(Some(&previous)).map(Box::new)
+        }));
     }
 
     /// Waits for ever while nothing is read.
     async fn finished(&mut self) -> Result<Box<Loaded>, LoadError> {
         loop {
-            let Some(running) = &mut self.running else { return std::future::pending().await };
+            let Some(running) = &mut self.running else {
+                return std::future::pending().await;
+            };
             let result = pin!(running).await;
             self.running = None;
             if self.again {

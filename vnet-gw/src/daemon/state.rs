@@ -92,7 +92,10 @@ impl<F: Fabric> Daemon<F> {
         match event {
             Event::ConfigurationChanged => return Next::Load,
             Event::Hangup => {
-                log::info!("SIGHUP: reading {} again", self.settings.files.template.display());
+                log::info!(
+                    "SIGHUP: reading {} again",
+                    self.settings.files.template.display()
+                );
                 return Next::Load;
             }
             Event::Loaded(Ok(loaded)) => self.reload(*loaded),
@@ -121,12 +124,20 @@ impl<F: Fabric> Daemon<F> {
     fn apply(&mut self, loaded: Loaded) -> Result<String, DatapathError> {
         let begun = Instant::now();
         let report = self.fabric.apply(Arc::clone(&loaded.image))?;
-        let new = Snapshot { topology: loaded.topology, image: loaded.image };
+        let new = Snapshot {
+            topology: loaded.topology,
+            image: loaded.image,
+        };
         let change = Change::between(&self.snapshot.borrow(), &new);
         self.snapshot.send_replace(new);
         self.generation += 1;
         self.applied = SystemTime::now();
-        let ApplyReport { warnings, tables_rebuilt, tables_edited, .. } = report;
+        let ApplyReport {
+            warnings,
+            tables_rebuilt,
+            tables_edited,
+            ..
+        } = report;
         self.warn(warnings);
         self.refresh_traces();
         let took = begun.elapsed().as_secs_f64() * 1e3;
@@ -136,8 +147,11 @@ impl<F: Fabric> Daemon<F> {
 
     fn refuse(&mut self, message: &str, details: Vec<String>) {
         log::error!("configuration refused, the last good one stays in force: {message}");
-        self.last_error =
-            Some(LastError { at: time(SystemTime::now()), message: message.to_owned(), details });
+        self.last_error = Some(LastError {
+            at: time(SystemTime::now()),
+            message: message.to_owned(),
+            details,
+        });
     }
 
     fn reconcile(&mut self) {
@@ -173,7 +187,10 @@ impl<F: Fabric> Daemon<F> {
 
     /// Logs what was not logged at the last occasion.
     fn warn(&mut self, warnings: Vec<String>) {
-        for warning in warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+        for warning in warnings
+            .iter()
+            .filter(|warning| !self.warned.contains(warning))
+        {
             log::warn!("{warning}");
         }
         self.warned = warnings;
@@ -190,7 +207,12 @@ impl<F: Fabric> Daemon<F> {
                 let counters = counters.map(|counters| (counters, uptime));
                 drop(answer.send(counters.map_err(datapath_error)));
             }
-            Asked::Trace { nic, every, feed, answer } => {
+            Asked::Trace {
+                nic,
+                every,
+                feed,
+                answer,
+            } => {
                 drop(answer.send(self.trace(nic, every, feed)));
             }
             Asked::TraceGone => self.sweep_traces(),
@@ -222,7 +244,10 @@ impl<F: Fabric> Daemon<F> {
             peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
             network_interfaces: topology.network_interfaces.len(),
             ports: image.ports.len(),
-            ports_up: ports.iter().filter(|port| port.state == PortState::Up).count(),
+            ports_up: ports
+                .iter()
+                .filter(|port| port.state == PortState::Up)
+                .count(),
             datapath: rows::datapath(self.fabric.stats()),
         }
     }
@@ -237,14 +262,17 @@ impl<F: Fabric> Daemon<F> {
             return Err(ErrorReply::new(ErrorCode::Name, message));
         }
         let fabric = &self.fabric;
-        self.tracer.listen(|sink| fabric.trace_log(sink)).map_err(|error| {
-            ErrorReply::new(ErrorCode::Datapath, format!("the programs' log: {error}"))
-        })?;
+        self.tracer
+            .listen(|sink| fabric.trace_log(sink))
+            .map_err(|error| {
+                ErrorReply::new(ErrorCode::Datapath, format!("the programs' log: {error}"))
+            })?;
         self.describe_traces();
         self.tracer.subscribe(nic.clone(), every, feed);
         let wanted = self.tracer.sweep().get(&nic).copied().flatten();
         self.fabric.set_trace(&nic, wanted).map_err(|error| {
-            self.tracer.end("the trace could not be switched on", |one| *one == nic);
+            self.tracer
+                .end("the trace could not be switched on", |one| *one == nic);
             datapath_error(error)
         })
     }
@@ -263,13 +291,17 @@ impl<F: Fabric> Daemon<F> {
             return;
         }
         let image = Arc::clone(&self.snapshot.borrow().image);
-        self.tracer.end("the networkInterface is no port any more", |nic| {
-            !image.ports.contains_key(nic)
-        });
+        self.tracer
+            .end("the networkInterface is no port any more", |nic| {
+                !image.ports.contains_key(nic)
+            });
         self.describe_traces();
         // A port that was made anew does not know that it is traced; and a client may be gone.
         let traced = self.tracer.sweep();
-        for (nic, every) in traced.iter().filter(|(nic, _)| image.ports.contains_key(nic)) {
+        for (nic, every) in traced
+            .iter()
+            .filter(|(nic, _)| image.ports.contains_key(nic))
+        {
             if let Err(error) = self.fabric.set_trace(nic, *every) {
                 log::warn!("trace of {nic}: {error}");
             }
@@ -285,7 +317,14 @@ impl<F: Fabric> Daemon<F> {
             .map(|port| {
                 let image = snapshot.image.ports.get(&port.nic);
                 let subnet = image.map(|image| image.subnet.clone());
-                (port.port_id, TracedPort { nic: port.nic, device: port.device, subnet })
+                (
+                    port.port_id,
+                    TracedPort {
+                        nic: port.nic,
+                        device: port.device,
+                        subnet,
+                    },
+                )
             })
             .collect();
         self.tracer.describe(snapshot, ports);
@@ -294,7 +333,11 @@ impl<F: Fabric> Daemon<F> {
     fn end(&mut self, signal: Signal) {
         notify("STOPPING=1");
         // Nobody would read what a port goes on logging.
-        let traced = self.fabric.ports().into_iter().filter(|port| port.trace_every.is_some());
+        let traced = self
+            .fabric
+            .ports()
+            .into_iter()
+            .filter(|port| port.trace_every.is_some());
         for port in traced.collect::<Vec<_>>() {
             if let Err(error) = self.fabric.set_trace(&port.nic, None) {
                 log::warn!("trace of {}: {error}", port.nic);

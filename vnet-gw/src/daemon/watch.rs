@@ -56,7 +56,12 @@ impl<N: Notices> Settled<N> {
         let fd = notices.fd().try_clone_to_owned()?;
         // SAFETY: `fd` is open, belongs to the registered value, and is never replaced in it.
         let notices = unsafe { AsyncFd::register(Registered { notices, fd }) }?;
-        Ok(Self { notices, quiet, patience, pending: None })
+        Ok(Self {
+            notices,
+            quiet,
+            patience,
+            pending: None,
+        })
     }
 
     pub(super) fn get(&self) -> &N {
@@ -145,7 +150,10 @@ impl Notices for Directories {
     }
 
     fn take(&self) -> io::Result<()> {
-        self.inotify.read_events().map(drop).map_err(io::Error::from)
+        self.inotify
+            .read_events()
+            .map(drop)
+            .map_err(io::Error::from)
     }
 }
 
@@ -165,7 +173,11 @@ impl ConfigWatch {
     pub(super) fn new(files: ConfigFiles, seen: Fingerprint) -> io::Result<Self> {
         let settled = Settled::new(Directories::new()?, Self::QUIET, Self::PATIENCE)?;
         settled.get().watch(&files);
-        Ok(Self { settled, files, seen })
+        Ok(Self {
+            settled,
+            files,
+            seen,
+        })
     }
 
     /// Returns when the files are others than those last seen.
@@ -202,8 +214,15 @@ impl Links {
             SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkRoute,
         )?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;
-        Settled::new(Self { socket }, Duration::from_millis(50), Duration::from_millis(500))
+        bind(
+            socket.as_raw_fd(),
+            &NetlinkAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()),
+        )?;
+        Settled::new(
+            Self { socket },
+            Duration::from_millis(50),
+            Duration::from_millis(500),
+        )
     }
 }
 
@@ -241,7 +260,9 @@ mod tests {
     /// Whether the watch wakes for `act`, within a time that is long for it.
     async fn wakes(watch: &mut ConfigWatch, act: impl FnOnce()) -> bool {
         act();
-        tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(1), watch.changed())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]
@@ -253,14 +274,29 @@ mod tests {
         let files = files(&path);
         let mut watch = ConfigWatch::new(files.clone(), files.fingerprint()).unwrap();
 
-        assert!(wakes(&mut watch, || fs::write(&path, "22").unwrap()).await, "written");
-        assert!(!wakes(&mut watch, || fs::write(&other, "333").unwrap()).await, "another file");
-        assert!(wakes(&mut watch, || fs::rename(&other, &path).unwrap()).await, "replaced");
-        assert!(wakes(&mut watch, || fs::remove_file(&path).unwrap()).await, "removed");
+        assert!(
+            wakes(&mut watch, || fs::write(&path, "22").unwrap()).await,
+            "written"
+        );
+        assert!(
+            !wakes(&mut watch, || fs::write(&other, "333").unwrap()).await,
+            "another file"
+        );
+        assert!(
+            wakes(&mut watch, || fs::rename(&other, &path).unwrap()).await,
+            "replaced"
+        );
+        assert!(
+            wakes(&mut watch, || fs::remove_file(&path).unwrap()).await,
+            "removed"
+        );
         fs::write(&other, "4444").unwrap();
         let link = || std::os::unix::fs::symlink(&other, &path).unwrap();
         assert!(wakes(&mut watch, link).await, "linked");
-        assert!(wakes(&mut watch, || fs::write(&other, "55555").unwrap()).await, "behind the link");
+        assert!(
+            wakes(&mut watch, || fs::write(&other, "55555").unwrap()).await,
+            "behind the link"
+        );
     }
 
     #[tokio::test]

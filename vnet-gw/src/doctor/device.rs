@@ -2,19 +2,63 @@
 
 mod facts;
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, fs::File, io, thread};
+
+use nix::sched::{CloneFlags, setns};
 
 use self::facts::{Facts, Peer};
 use super::{Check, Wanted, genl::XdpFeatures, netlink::links};
 
 /// Drivers with native XDP and redirect, for kernels before 6.3, which do not tell.
 const NATIVE: [&str; 24] = [
-    "atlantic", "bnxt_en", "ena", "fsl_dpaa2_eth", "fsl_enetc", "gve", "hv_netvsc", "i40e", "ice",
-    "igb", "igc", "ixgbe", "ixgbevf", "mana", "mlx4_en", "mlx5_core", "mvneta", "mvpp2", "nfp",
-    "qede", "sfc", "stmmac", "tun", "virtio_net",
+    "atlantic",
+    "bnxt_en",
+    "ena",
+    "fsl_dpaa2_eth",
+    "fsl_enetc",
+    "gve",
+    "hv_netvsc",
+    "i40e",
+    "ice",
+    "igb",
+    "igc",
+    "ixgbe",
+    "ixgbevf",
+    "mana",
+    "mlx4_en",
+    "mlx5_core",
+    "mvneta",
+    "mvpp2",
+    "nfp",
+    "qede",
+    "sfc",
+    "stmmac",
+    "tun",
+    "virtio_net",
 ];
 
-pub(super) fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
+/// In the network namespace of a process.
+pub(super) fn checks_near(wanted: Option<&[Wanted]>, process: Option<u32>) -> Vec<Check> {
+    let namespace = process.and_then(|pid| known(File::open(format!("/proc/{pid}/ns/net"))));
+    let Some(namespace) = namespace else {
+        return checks(wanted);
+    };
+    thread::scope(|scope| {
+        // A thread of its own: it is the thread that enters, and it does not come back.
+        let inside = scope.spawn(|| match setns(namespace, CloneFlags::CLONE_NEWNET) {
+            Ok(()) => checks(wanted),
+            Err(error) => vec![Check::warn(
+                "host",
+                "devices",
+                format!("the daemon's network namespace cannot be entered: {error}"),
+                "run as root: `sudo vnet-gw doctor`",
+            )],
+        });
+        inside.join().unwrap_or_default()
+    })
+}
+
+fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
     let all = match links() {
         Ok(all) => all,
         Err(error) => {
@@ -27,7 +71,10 @@ pub(super) fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
         None => all
             .iter()
             .filter(|link| !link.loopback)
-            .map(|link| Wanted { device: link.name.clone(), hook: None })
+            .map(|link| Wanted {
+                device: link.name.clone(),
+                hook: None,
+            })
             .collect(),
     };
     let mut checks = Vec::new();
@@ -50,7 +97,9 @@ fn missing(device: &str) -> Check {
         &format!("device {device}"),
         "present",
         "no such device in this network namespace",
-        format!("ip link show {device}; correct the tag vnet-gw:device, or run in the namespace of the host side"),
+        format!(
+            "ip link show {device}; correct the tag vnet-gw:device, or run in the namespace of the host side"
+        ),
     )
 }
 
@@ -60,7 +109,10 @@ fn usual_mtu(mtus: impl Iterator<Item = u32>) -> Option<u32> {
     for mtu in mtus {
         *counts.entry(mtu).or_default() += 1;
     }
-    counts.into_iter().max_by_key(|(mtu, count)| (*count, *mtu)).map(|(mtu, _)| mtu)
+    counts
+        .into_iter()
+        .max_by_key(|(mtu, count)| (*count, *mtu))
+        .map(|(mtu, _)| mtu)
 }
 
 impl Facts<'_> {
@@ -87,7 +139,11 @@ impl Facts<'_> {
 
     fn state(&self) -> Check {
         let name = &self.link.name;
-        let driver = self.driver.as_deref().or(self.link.kind.as_deref()).unwrap_or("unknown");
+        let driver = self
+            .driver
+            .as_deref()
+            .or(self.link.kind.as_deref())
+            .unwrap_or("unknown");
         let place = match (&self.hook, self.at_xdp()) {
             (Some(hook), _) => format!("attached at {hook}"),
             (None, true) => "physical: --hook auto takes XDP".to_owned(),
@@ -122,9 +178,11 @@ impl Facts<'_> {
             false => "",
         };
         match (self.native(), self.at_xdp()) {
-            (Some(true), _) => {
-                Check::ok(&subject, "xdp-native", format!("XDP runs in the driver{zero_copy}"))
-            }
+            (Some(true), _) => Check::ok(
+                &subject,
+                "xdp-native",
+                format!("XDP runs in the driver{zero_copy}"),
+            ),
             (Some(false), false) => Check::ok(
                 &subject,
                 "xdp-native",
@@ -135,7 +193,10 @@ impl Facts<'_> {
                 "xdp-native",
                 "the other end has more transmit than this end has receive queues: generic XDP, \
                  about as fast as kernel forwarding",
-                format!("ethtool -L {} rx N, with N the other end's tx; or --hook tcx", self.link.name),
+                format!(
+                    "ethtool -L {} rx N, with N the other end's tx; or --hook tcx",
+                    self.link.name
+                ),
             ),
             (Some(false), true) => Check::warn(
                 &subject,
@@ -161,7 +222,11 @@ impl Facts<'_> {
         }
         let subject = self.subject();
         if features.target() {
-            return Some(Check::ok(&subject, "xdp-target", "XDP may redirect into it"));
+            return Some(Check::ok(
+                &subject,
+                "xdp-target",
+                "XDP may redirect into it",
+            ));
         }
         let (finding, remedy) = if self.link.kind.as_deref() == Some("veth") {
             (
@@ -185,9 +250,11 @@ impl Facts<'_> {
         let subject = self.subject();
         let remedy = self.in_workload(|peer| format!("ethtool -K {peer} tx off"));
         Some(match self.peer.as_ref().and_then(|peer| peer.tx_checksum) {
-            Some(false) => {
-                Check::ok(&subject, "tx-checksum", "the workload completes its checksums")
-            }
+            Some(false) => Check::ok(
+                &subject,
+                "tx-checksum",
+                "the workload completes its checksums",
+            ),
             Some(true) => Check::fail(
                 &subject,
                 "tx-checksum",
@@ -249,10 +316,16 @@ impl Facts<'_> {
     /// A command to run at the other end of a veth.
     fn in_workload(&self, command: impl Fn(&str) -> String) -> String {
         match &self.peer {
-            Some(Peer { name, netns: Some(netns), .. }) => {
+            Some(Peer {
+                name,
+                netns: Some(netns),
+                ..
+            }) => {
                 format!("ip netns exec {netns} {}", command(name))
             }
-            Some(Peer { name, netns: None, .. }) => command(name),
+            Some(Peer {
+                name, netns: None, ..
+            }) => command(name),
             None => format!("in the workload: {}", command("eth0")),
         }
     }
@@ -295,7 +368,11 @@ mod tests {
     }
 
     fn verdicts(facts: &Facts<'_>) -> Vec<(&'static str, Verdict)> {
-        facts.checks(Some(1500)).iter().map(|check| (check.check, check.verdict)).collect()
+        facts
+            .checks(Some(1500))
+            .iter()
+            .map(|check| (check.check, check.verdict))
+            .collect()
     }
 
     #[test]
@@ -313,15 +390,25 @@ mod tests {
             ]
         );
         let checks = facts.checks(Some(1500));
-        assert_eq!(checks[2].remedy.as_deref(), Some("ip netns exec web ethtool -K eth0 gro on"));
-        assert_eq!(checks[3].remedy.as_deref(), Some("ip netns exec web ethtool -K eth0 tx off"));
+        assert_eq!(
+            checks[2].remedy.as_deref(),
+            Some("ip netns exec web ethtool -K eth0 gro on")
+        );
+        assert_eq!(
+            checks[3].remedy.as_deref(),
+            Some("ip netns exec web ethtool -K eth0 tx off")
+        );
     }
 
     #[test]
     fn tcx_has_none_of_them() {
         let link = veth();
         let facts = facts(&link, "tcx", XdpFeatures::of(true, false), Some(true));
-        assert!(verdicts(&facts).iter().all(|(_, verdict)| *verdict == Verdict::Ok));
+        assert!(
+            verdicts(&facts)
+                .iter()
+                .all(|(_, verdict)| *verdict == Verdict::Ok)
+        );
     }
 
     #[test]
@@ -329,9 +416,15 @@ mod tests {
         let link = veth();
         let facts = facts(&link, "xdp", XdpFeatures::of(true, true), None);
         let checks = facts.checks(Some(1500));
-        let check = checks.iter().find(|check| check.check == "tx-checksum").unwrap();
+        let check = checks
+            .iter()
+            .find(|check| check.check == "tx-checksum")
+            .unwrap();
         assert_eq!(check.verdict, Verdict::Warn);
-        assert_eq!(check.remedy.as_deref(), Some("in the workload: ethtool -K eth0 tx off"));
+        assert_eq!(
+            check.remedy.as_deref(),
+            Some("in the workload: ethtool -K eth0 tx off")
+        );
     }
 
     #[test]
@@ -339,11 +432,21 @@ mod tests {
         assert_eq!(usual_mtu([1500, 1500, 9000].into_iter()), Some(1500));
         assert_eq!(usual_mtu([1500, 9000].into_iter()), Some(9000));
         assert_eq!(usual_mtu(std::iter::empty()), None);
-        let link = Link { mtu: 1400, ..veth() };
+        let link = Link {
+            mtu: 1400,
+            ..veth()
+        };
         let facts = facts(&link, "tcx", XdpFeatures::of(true, true), Some(false));
         let checks = facts.checks(Some(1500));
-        let told: Vec<_> = checks.iter().filter(|check| check.verdict == Verdict::Warn).collect();
+        let told: Vec<_> = checks
+            .iter()
+            .filter(|check| check.verdict == Verdict::Warn)
+            .collect();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[1].finding.starts_with("1400 here, 1500 at the other end"));
+        assert!(
+            told[1]
+                .finding
+                .starts_with("1400 here, 1500 at the other end")
+        );
     }
 }

@@ -36,12 +36,20 @@ pub(super) struct Ethtool(OwnedFd);
 impl Ethtool {
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        Ok(Self(socket(AddressFamily::Inet, SockType::Datagram, flags, None)?))
+        Ok(Self(socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            flags,
+            None,
+        )?))
     }
 
     pub(super) fn driver(&self, device: &str) -> io::Result<String> {
-        let mut info =
-            EthtoolDriver { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+        let mut info = EthtoolDriver {
+            command: ETHTOOL_GDRVINFO,
+            driver: [0; 32],
+            rest: [0; 160],
+        };
         // SAFETY: the command fills a `struct ethtool_drvinfo`, which this is.
         unsafe { self.ioctl(device, &mut info) }?;
         Ok(text(&info.driver))
@@ -76,7 +84,12 @@ impl Ethtool {
         }
         request.ifr_ifru.ifru_data = (&raw mut *value).cast();
         // SAFETY: `request` is live, and so is what its pointer leads to; the caller's promise.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let result =
+            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }

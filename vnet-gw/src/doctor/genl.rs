@@ -43,7 +43,11 @@ impl XdpFeatures {
 
     #[cfg(test)]
     pub(super) fn of(native: bool, target: bool) -> Self {
-        let native = if native { Self::BASIC | Self::REDIRECT } else { 0 };
+        let native = if native {
+            Self::BASIC | Self::REDIRECT
+        } else {
+            0
+        };
         Self(native | if target { Self::NDO_XMIT } else { 0 })
     }
 }
@@ -59,7 +63,12 @@ pub(super) fn xdp_features() -> io::Result<BTreeMap<u32, XdpFeatures>> {
         .map(|id| u16::from_ne_bytes(*id))
         .ok_or_else(|| io::Error::other("no generic netlink family netdev"))?;
 
-    let answers = request(NETLINK_GENERIC, family, true, &[NETDEV_CMD_DEV_GET, 1, 0, 0])?;
+    let answers = request(
+        NETLINK_GENERIC,
+        family,
+        true,
+        &[NETDEV_CMD_DEV_GET, 1, 0, 0],
+    )?;
     Ok(answers
         .iter()
         .filter_map(|answer| {

@@ -48,10 +48,22 @@ fn bpffs() -> Check {
 fn runtime_dir() -> Check {
     let dir = Path::new(RuntimeDir::PATH);
     let there = dir.exists();
-    let asked = if there { dir } else { dir.parent().unwrap_or(dir) };
+    let asked = if there {
+        dir
+    } else {
+        dir.parent().unwrap_or(dir)
+    };
     match access(asked, AccessFlags::W_OK | AccessFlags::X_OK) {
-        Ok(()) if there => Check::ok(HOST, "runtime-dir", format!("{} is writable", dir.display())),
-        Ok(()) => Check::ok(HOST, "runtime-dir", format!("{} can be made", dir.display())),
+        Ok(()) if there => Check::ok(
+            HOST,
+            "runtime-dir",
+            format!("{} is writable", dir.display()),
+        ),
+        Ok(()) => Check::ok(
+            HOST,
+            "runtime-dir",
+            format!("{} can be made", dir.display()),
+        ),
         Err(error) => Check::fail(
             HOST,
             "runtime-dir",

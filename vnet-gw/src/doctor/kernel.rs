@@ -21,8 +21,16 @@ pub(super) fn checks() -> Vec<Check> {
     let version = parse_release(&release);
     let mut checks = vec![version_check(&release, version)];
     checks.extend([
-        program(ProgramType::Xdp, "xdp", "CONFIG_XDP_SOCKETS, CONFIG_BPF_SYSCALL"),
-        program(ProgramType::SchedClassifier, "tc", "CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS"),
+        program(
+            ProgramType::Xdp,
+            "xdp",
+            "CONFIG_XDP_SOCKETS, CONFIG_BPF_SYSCALL",
+        ),
+        program(
+            ProgramType::SchedClassifier,
+            "tc",
+            "CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS",
+        ),
         tcx(version),
         map(MapType::DevMap, "devmap"),
         map(MapType::ArrayOfMaps, "map-in-map"),
@@ -48,7 +56,12 @@ fn version_check(release: &str, version: (u32, u32)) -> Check {
     if version >= (5, 15) {
         Check::ok(KERNEL, "version", release)
     } else {
-        Check::fail(KERNEL, "version", format!("{release} is older than 5.15"), NEWER)
+        Check::fail(
+            KERNEL,
+            "version",
+            format!("{release} is older than 5.15"),
+            NEWER,
+        )
     }
 }
 
@@ -61,15 +74,30 @@ fn program(kind: ProgramType, check: &'static str, options: &str) -> Check {
             "the kernel does not know this type of program",
             format!("use a kernel with {options}"),
         ),
-        Err(error) => Check::fail(KERNEL, check, refused(&error), "run as root: `sudo vnet-gw doctor`"),
+        Err(error) => Check::fail(
+            KERNEL,
+            check,
+            refused(&error),
+            "run as root: `sudo vnet-gw doctor`",
+        ),
     }
 }
 
 fn map(kind: MapType, check: &'static str) -> Check {
     match is_map_supported(kind) {
         Ok(true) => Check::ok(KERNEL, check, "maps can be made"),
-        Ok(false) => Check::fail(KERNEL, check, "the kernel does not know this type of map", NEWER),
-        Err(error) => Check::fail(KERNEL, check, refused(&error), "run as root: `sudo vnet-gw doctor`"),
+        Ok(false) => Check::fail(
+            KERNEL,
+            check,
+            "the kernel does not know this type of map",
+            NEWER,
+        ),
+        Err(error) => Check::fail(
+            KERNEL,
+            check,
+            refused(&error),
+            "run as root: `sudo vnet-gw doctor`",
+        ),
     }
 }
 
@@ -93,7 +121,12 @@ fn tcx(version: (u32, u32)) -> Check {
 fn ring_buffer() -> Check {
     match is_map_supported(MapType::RingBuf) {
         Ok(true) => Check::ok(KERNEL, "ring-buffer", "`vnet-gw trace` works"),
-        _ => Check::fail(KERNEL, "ring-buffer", "there is none, and the programs need it", NEWER),
+        _ => Check::fail(
+            KERNEL,
+            "ring-buffer",
+            "there is none, and the programs need it",
+            NEWER,
+        ),
     }
 }
 
@@ -135,7 +168,13 @@ fn jit() -> Check {
             "sysctl -w net.core.bpf_jit_enable=1",
         ),
         // Other network namespaces than the first do not show it; a program that runs tells.
-        Err(_) if loaded_programs().flatten().any(|program| program.size_jitted() > 0) => on(),
+        Err(_)
+            if loaded_programs()
+                .flatten()
+                .any(|program| program.size_jitted() > 0) =>
+        {
+            on()
+        }
         Err(_) => Check::ok(KERNEL, "jit", "not to be seen from this network namespace"),
     }
 }
@@ -150,7 +189,11 @@ fn unprivileged() -> Check {
             "sysctl -w kernel.unprivileged_bpf_disabled=2",
         ),
         "" => Check::ok(KERNEL, "unprivileged-bpf", format!("no {FILE}")),
-        _ => Check::ok(KERNEL, "unprivileged-bpf", "only privileged processes load programs"),
+        _ => Check::ok(
+            KERNEL,
+            "unprivileged-bpf",
+            "only privileged processes load programs",
+        ),
     }
 }
 

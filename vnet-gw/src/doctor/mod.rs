@@ -50,7 +50,13 @@ pub struct Check {
 impl Check {
     fn ok(subject: &str, check: &'static str, finding: impl Into<String>) -> Self {
         let (subject, finding) = (subject.to_owned(), finding.into());
-        Self { subject, check, verdict: Verdict::Ok, finding, remedy: None }
+        Self {
+            subject,
+            check,
+            verdict: Verdict::Ok,
+            finding,
+            remedy: None,
+        }
     }
 
     fn warn(
@@ -60,7 +66,11 @@ impl Check {
         remedy: impl Into<String>,
     ) -> Self {
         let remedy = Some(remedy.into());
-        Self { verdict: Verdict::Warn, remedy, ..Self::ok(subject, check, finding) }
+        Self {
+            verdict: Verdict::Warn,
+            remedy,
+            ..Self::ok(subject, check, finding)
+        }
     }
 
     fn fail(
@@ -69,7 +79,10 @@ impl Check {
         finding: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { verdict: Verdict::Fail, ..Self::warn(subject, check, finding, remedy) }
+        Self {
+            verdict: Verdict::Fail,
+            ..Self::warn(subject, check, finding, remedy)
+        }
     }
 }
 
@@ -81,11 +94,12 @@ pub struct Wanted {
     pub hook: Option<String>,
 }
 
-/// Looks at the host, and at the devices named, or at all but the loopback.
-pub fn examine(devices: Option<&[Wanted]>) -> Vec<Check> {
+/// Looks at the host, and at the devices named, or at all but the loopback; at those in the network
+/// namespace of the process `daemon`, where one is given.
+pub fn examine(devices: Option<&[Wanted]>, daemon: Option<u32>) -> Vec<Check> {
     let mut checks = kernel::checks();
     checks.extend(process::checks());
     checks.extend(host::checks());
-    checks.extend(device::checks(devices));
+    checks.extend(device::checks_near(devices, daemon));
     checks
 }

@@ -4,9 +4,7 @@
 
 use std::io;
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
-};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 const HEADER: usize = 16;
@@ -33,7 +31,11 @@ pub(super) fn request(
     let mut header = NetlinkBuffer::new(&mut message);
     header.set_length(length);
     header.set_message_type(kind);
-    header.set_flags(if dump { NLM_F_REQUEST | NLM_F_DUMP } else { NLM_F_REQUEST });
+    header.set_flags(if dump {
+        NLM_F_REQUEST | NLM_F_DUMP
+    } else {
+        NLM_F_REQUEST
+    });
     header.set_sequence_number(1);
     socket.send(&message, 0)?;
 
@@ -48,7 +50,9 @@ pub(super) fn request(
             match message.message_type() {
                 NLMSG_DONE => return Ok(answers),
                 NLMSG_ERROR => {
-                    let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                    let code = payload
+                        .first_chunk()
+                        .map_or(0, |code| i32::from_ne_bytes(*code));
                     return Err(io::Error::from_raw_os_error(-code));
                 }
                 _ => answers.push(payload.to_vec()),
@@ -89,7 +93,10 @@ pub(super) fn number(value: &[u8]) -> Option<u32> {
 }
 
 pub(super) fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
@@ -138,7 +145,9 @@ fn link(message: &[u8]) -> Option<Link> {
         mtu: value(libc::IFLA_MTU).and_then(number).unwrap_or(0),
         up: flags & libc::IFF_UP as u32 != 0,
         loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
-        kind: info.and_then(|info| find(info, libc::IFLA_INFO_KIND)).map(text),
+        kind: info
+            .and_then(|info| find(info, libc::IFLA_INFO_KIND))
+            .map(text),
         parent: value(IFLA_PARENT_DEV_NAME).is_some(),
         peer,
     })
@@ -150,7 +159,9 @@ pub(super) fn namespace_id(fd: i32) -> io::Result<Option<i32>> {
     let mut payload = vec![0; 4];
     payload.extend(attribute(NETNSA_FD, &fd.to_ne_bytes()));
     let answers = request(NETLINK_ROUTE, libc::RTM_GETNSID, false, &payload)?;
-    let id = answers.first().and_then(|answer| find(answer.get(4..)?, NETNSA_NSID));
+    let id = answers
+        .first()
+        .and_then(|answer| find(answer.get(4..)?, NETNSA_NSID));
     let id = id.and_then(number).map(u32::cast_signed);
     Ok(id.filter(|id| *id >= 0))
 }

@@ -10,8 +10,16 @@ const PROCESS: &str = "process";
 const NEEDED: [(&str, u32, &str); 4] = [
     ("CAP_NET_ADMIN", 12, "attaching programs to devices"),
     ("CAP_BPF", 39, "loading programs and making maps"),
-    ("CAP_PERFMON", 38, "programs that the verifier lets use pointers freely"),
-    ("CAP_SYS_ADMIN", 21, "mounting bpffs and opening maps by their id"),
+    (
+        "CAP_PERFMON",
+        38,
+        "programs that the verifier lets use pointers freely",
+    ),
+    (
+        "CAP_SYS_ADMIN",
+        21,
+        "mounting bpffs and opening maps by their id",
+    ),
 ];
 
 pub(super) fn checks() -> Vec<Check> {
@@ -19,9 +27,11 @@ pub(super) fn checks() -> Vec<Check> {
     vec![capabilities(effective(&status).unwrap_or(0))]
 }
 
-/// The set in a line `CapEff:	000001ffffffffff`.
+/// The set in the line that begins with `CapEff:`.
 fn effective(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -50,8 +60,14 @@ mod tests {
     #[test]
     fn missing_capabilities_are_named() {
         let status = "Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
-        assert_eq!(capabilities(effective(status).unwrap()).verdict, super::super::Verdict::Ok);
+        assert_eq!(
+            capabilities(effective(status).unwrap()).verdict,
+            super::super::Verdict::Ok
+        );
         let without = capabilities(0x1ff_ffff_ffff & !(1 << 39));
-        assert_eq!(without.finding, "missing: CAP_BPF (loading programs and making maps)");
+        assert_eq!(
+            without.finding,
+            "missing: CAP_BPF (loading programs and making maps)"
+        );
     }
 }

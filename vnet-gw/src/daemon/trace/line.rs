@@ -16,11 +16,25 @@ pub(super) struct Line {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Ethernet,
-    Parse { source: IpAddr, destination: IpAddr, protocol: u8, ttl: u8, length: u32 },
-    Route { route: u32, kind: u32 },
-    Endpoint { port: u32, mac: Mac },
+    Parse {
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        ttl: u8,
+        length: u32,
+    },
+    Route {
+        route: u32,
+        kind: u32,
+    },
+    Endpoint {
+        port: u32,
+        mac: Mac,
+    },
     /// 0 for forwarded, else the reason's number plus one.
-    Verdict { refused: u32 },
+    Verdict {
+        refused: u32,
+    },
 }
 
 /// As the program printed it; told as Azure writes it.
@@ -46,14 +60,24 @@ pub(super) fn parse(text: &str) -> Option<Line> {
             ttl: field(fields, "ttl")?,
             length: field(fields, "length")?,
         },
-        "route" => Step::Route { route: field(fields, "route")?, kind: field(fields, "kind")? },
-        "endpoint" => {
-            Step::Endpoint { port: field(fields, "port")?, mac: Mac(field(fields, "mac")?) }
-        }
-        "verdict" => Step::Verdict { refused: field(fields, "refused")? },
+        "route" => Step::Route {
+            route: field(fields, "route")?,
+            kind: field(fields, "kind")?,
+        },
+        "endpoint" => Step::Endpoint {
+            port: field(fields, "port")?,
+            mac: Mac(field(fields, "mac")?),
+        },
+        "verdict" => Step::Verdict {
+            refused: field(fields, "refused")?,
+        },
         _ => return None,
     };
-    Some(Line { port: field(head, "port")?, cpu: field(head, "cpu").unwrap_or(0), step })
+    Some(Line {
+        port: field(head, "port")?,
+        cpu: field(head, "cpu").unwrap_or(0),
+        step,
+    })
 }
 
 fn field<T: std::str::FromStr>(fields: &str, name: &str) -> Option<T> {
@@ -100,7 +124,14 @@ mod tests {
     #[test]
     fn every_step_is_read() {
         for (text, line) in [
-            ("trace port=3 step=ethernet", Line { port: 3, cpu: 0, step: Step::Ethernet }),
+            (
+                "trace port=3 step=ethernet",
+                Line {
+                    port: 3,
+                    cpu: 0,
+                    step: Step::Ethernet,
+                },
+            ),
             (
                 "trace port=3 cpu=1 step=parse source=fd00::1 destination=fd00::2 protocol=58 ttl=255 length=64",
                 Line {
@@ -117,24 +148,41 @@ mod tests {
             ),
             (
                 "trace port=9 step=route table=2 route=7 action=1 kind=2 scope=4",
-                Line { port: 9, cpu: 0, step: Step::Route { route: 7, kind: 2 } },
+                Line {
+                    port: 9,
+                    cpu: 0,
+                    step: Step::Route { route: 7, kind: 2 },
+                },
             ),
             (
                 "trace port=9 step=endpoint port=12 mac=00:0D:3A:01:02:03",
                 Line {
                     port: 9,
                     cpu: 0,
-                    step: Step::Endpoint { port: 12, mac: Mac("00:0D:3A:01:02:03".into()) },
+                    step: Step::Endpoint {
+                        port: 12,
+                        mac: Mac("00:0D:3A:01:02:03".into()),
+                    },
                 },
             ),
             (
                 "trace port=9 step=verdict refused=0",
-                Line { port: 9, cpu: 0, step: Step::Verdict { refused: 0 } },
+                Line {
+                    port: 9,
+                    cpu: 0,
+                    step: Step::Verdict { refused: 0 },
+                },
             ),
         ] {
             assert_eq!(parse(text), Some(line), "{text}");
         }
-        for text in ["", "other", "trace port=1 step=dance", "trace step=ethernet", "trace port=1 step=parse source=x"] {
+        for text in [
+            "",
+            "other",
+            "trace port=1 step=dance",
+            "trace step=ethernet",
+            "trace port=1 step=parse source=x",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
@@ -143,7 +191,10 @@ mod tests {
     fn verdicts_name_their_reason() {
         assert_eq!(reason(0), None);
         assert_eq!(reason(1), Some(Reason::UnknownPort));
-        assert_eq!(reason(Reason::TtlExpired as u32 + 1), Some(Reason::TtlExpired));
+        assert_eq!(
+            reason(Reason::TtlExpired as u32 + 1),
+            Some(Reason::TtlExpired)
+        );
         assert_eq!(reason(10_000), None);
     }
 }

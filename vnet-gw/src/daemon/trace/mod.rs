@@ -9,10 +9,7 @@ use std::{
     collections::BTreeMap,
     io,
     os::fd::AsFd,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
 };
 
@@ -27,19 +24,19 @@ use vnet_gw_core::{
 use self::line::{Line, Step};
 use super::fabric::TraceLog;
 use crate::control::{
-    Snapshot, TraceEnd, TraceFeed, TraceStep, TracedPacket,
-    next_hop_of,
+    PacketOutcome, Snapshot, TraceEnd, TraceFeed, TraceStep, TracedPacket, next_hop_of,
 };
 
-/// Milliseconds between two looks at whether reading is still wanted.
-const PATIENCE: u16 = 200;
+/// Milliseconds between two looks at whether the daemon is still there.
+const PATIENCE: u16 = 1000;
 
 /// Who traces what.
 #[derive(Debug, Default)]
 pub(super) struct Tracer {
     hub: Arc<Mutex<Hub>>,
-    /// Set to end the reading thread.
-    stop: Option<Arc<AtomicBool>>,
+    /// The log is read. Once begun that goes on, since a log has one reader, and an idle one costs
+    /// nothing.
+    listening: bool,
 }
 
 impl Tracer {
@@ -48,26 +45,33 @@ impl Tracer {
         &mut self,
         open: impl FnOnce(Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>>,
     ) -> io::Result<()> {
-        if self.stop.is_some() {
+        if self.listening {
             return Ok(());
         }
-        let mut log = open(Box::new(Sink(Arc::clone(&self.hub))))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        thread::Builder::new().name("trace".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let mut fds = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
-                // An interruption or a time out is a reason to look at `stopped`, no more.
-                let _ = poll(&mut fds, PollTimeout::from(PATIENCE));
-                log.flush();
-            }
-        })?;
-        self.stop = Some(stop);
+        let hub = Arc::downgrade(&self.hub);
+        let mut log = open(Box::new(Sink(hub.clone())))?;
+        thread::Builder::new()
+            .name("trace".to_owned())
+            .spawn(move || {
+                while hub.strong_count() > 0 {
+                    let mut fds = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
+                    // An interruption or a time out is a reason to look again, no more.
+                    let _ = poll(&mut fds, PollTimeout::from(PATIENCE));
+                    log.flush();
+                }
+            })?;
+        self.listening = true;
         Ok(())
     }
 
     pub(super) fn subscribe(&mut self, nic: ResourceId, every: u32, feed: TraceFeed) {
-        let subscriber = Subscriber { nic, every, feed, seen: 0, lost: 0 };
+        let subscriber = Subscriber {
+            nic,
+            every,
+            feed,
+            seen: 0,
+            lost: 0,
+        };
         self.hub().subscribers.push(subscriber);
     }
 
@@ -75,17 +79,15 @@ impl Tracer {
     /// sampling that is wanted now.
     pub(super) fn sweep(&mut self) -> BTreeMap<ResourceId, Option<u32>> {
         let mut hub = self.hub();
-        let mut wanted: BTreeMap<ResourceId, Option<u32>> =
-            hub.subscribers.iter().map(|one| (one.nic.clone(), None)).collect();
+        let mut wanted: BTreeMap<ResourceId, Option<u32>> = hub
+            .subscribers
+            .iter()
+            .map(|one| (one.nic.clone(), None))
+            .collect();
         hub.subscribers.retain(|one| !one.feed.is_closed());
         for one in &hub.subscribers {
             let every = wanted.entry(one.nic.clone()).or_default();
             *every = Some(every.map_or(one.every, |least| least.min(one.every)));
-        }
-        let over = hub.subscribers.is_empty();
-        drop(hub);
-        if over && let Some(stop) = self.stop.take() {
-            stop.store(true, Ordering::Relaxed);
         }
         wanted
     }
@@ -125,7 +127,7 @@ fn lock(hub: &Mutex<Hub>) -> MutexGuard<'_, Hub> {
 }
 
 /// Where [`aya_log`] puts the records.
-struct Sink(Arc<Mutex<Hub>>);
+struct Sink(Weak<Mutex<Hub>>);
 
 impl log::Log for Sink {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -133,7 +135,9 @@ impl log::Log for Sink {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        lock(&self.0).take(&record.args().to_string());
+        if let Some(hub) = self.0.upgrade() {
+            lock(&hub).take(&record.args().to_string());
+        }
     }
 
     fn flush(&self) {}
@@ -187,7 +191,9 @@ impl Hub {
         if !matches!(steps.first(), Some(Step::Ethernet)) {
             return;
         }
-        let Some(from) = self.ports.get(&port) else { return };
+        let Some(from) = self.ports.get(&port) else {
+            return;
+        };
         let nic = from.nic.clone();
         let packet = TracedPacket {
             number: 0,
@@ -219,13 +225,26 @@ impl Hub {
 
     fn describe(&self, from: &TracedPort, steps: &[Step]) -> Vec<TraceStep> {
         let mut to = None;
+        let routed = steps.iter().any(|step| matches!(step, Step::Route { .. }));
         let mut told = Vec::with_capacity(steps.len());
         for step in steps {
             told.push(match step {
                 Step::Ethernet => TraceStep::Ethernet,
-                &Step::Parse { source, destination, protocol, ttl, length } => {
+                &Step::Parse {
+                    source,
+                    destination,
+                    protocol,
+                    ttl,
+                    length,
+                } => {
                     to = Some(destination);
-                    TraceStep::Parse { source, destination, protocol, ttl, length }
+                    TraceStep::Parse {
+                        source,
+                        destination,
+                        protocol,
+                        ttl,
+                        length,
+                    }
                 }
                 &Step::Route { route, kind } => {
                     let expected = to.and_then(|to| self.expected(from, to, kind));
@@ -261,7 +280,14 @@ impl Hub {
                 &Step::Verdict { refused } => {
                     let reason = line::reason(refused);
                     TraceStep::Verdict {
-                        forwarded: refused == 0,
+                        outcome: match reason {
+                            None if refused != 0 => PacketOutcome::Dropped,
+                            // Only routed packets are forwarded; the rest was sent back.
+                            None if !routed => PacketOutcome::Answered,
+                            None => PacketOutcome::Forwarded,
+                            Some(reason) if reason.is_drop() => PacketOutcome::Dropped,
+                            Some(_) => PacketOutcome::Answered,
+                        },
                         reason: reason.map(|reason| reason.name().to_owned()),
                         help: reason.map(|reason| reason.help().trim().to_owned()),
                     }
@@ -301,7 +327,10 @@ fn longest<P: Copy + Ord>(
     (0..=host.prefix_len()).rev().find_map(|length| {
         let outer = IpNet::new(host.addr(), length).ok()?.trunc();
         let wanted = family(outer)?;
-        let at = table.routes.binary_search_by(|(prefix, _)| prefix.cmp(&wanted)).ok()?;
+        let at = table
+            .routes
+            .binary_search_by(|(prefix, _)| prefix.cmp(&wanted))
+            .ok()?;
         Some((outer, table.actions.get(table.routes.get(at)?.1 as usize)?))
     })
 }
@@ -313,7 +342,11 @@ mod tests {
     use super::*;
 
     fn port(name: &str) -> TracedPort {
-        TracedPort { nic: ResourceId::new(name), device: format!("d-{name}"), subnet: None }
+        TracedPort {
+            nic: ResourceId::new(name),
+            device: format!("d-{name}"),
+            subnet: None,
+        }
     }
 
     fn hub(every: u32, room: usize) -> (Hub, mpsc::Receiver<Result<TracedPacket, TraceEnd>>) {
@@ -321,7 +354,13 @@ mod tests {
         let nic = ResourceId::new("web");
         let hub = Hub {
             ports: BTreeMap::from([(3, port("web")), (4, port("app"))]),
-            subscribers: vec![Subscriber { nic, every, feed, seen: 0, lost: 0 }],
+            subscribers: vec![Subscriber {
+                nic,
+                every,
+                feed,
+                seen: 0,
+                lost: 0,
+            }],
             ..Hub::default()
         };
         (hub, packets)
@@ -353,7 +392,13 @@ mod tests {
         assert!(
             matches!(&second.steps[3], TraceStep::Endpoint { device: Some(device), .. } if device == "d-app")
         );
-        assert!(matches!(second.steps[4], TraceStep::Verdict { forwarded: true, .. }));
+        assert!(matches!(
+            second.steps[4],
+            TraceStep::Verdict {
+                outcome: PacketOutcome::Forwarded,
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -388,7 +433,13 @@ mod tests {
         let (mut hub, _packets) = hub(2, 64);
         let (feed, mut rare) = mpsc::channel(64);
         let nic = ResourceId::new("web");
-        hub.subscribers.push(Subscriber { nic, every: 6, feed, seen: 0, lost: 0 });
+        hub.subscribers.push(Subscriber {
+            nic,
+            every: 6,
+            feed,
+            seen: 0,
+            lost: 0,
+        });
         for _ in 0..9 {
             dropped(&mut hub, "3");
         }

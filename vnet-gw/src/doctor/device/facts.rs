@@ -54,7 +54,9 @@ impl<'a> Facts<'a> {
             hook,
             driver: ethtool.and_then(|ethtool| known(ethtool.driver(&link.name))),
             gro: ethtool.and_then(|ethtool| known(ethtool.gro(&link.name))),
-            features: features.as_ref().and_then(|all| all.get(&link.ifindex).copied()),
+            features: features
+                .as_ref()
+                .and_then(|all| all.get(&link.ifindex).copied()),
             peer: match (link.kind.as_deref(), link.peer) {
                 (Some("veth"), Some((index, namespace))) => peer(index, namespace),
                 _ => None,
@@ -64,10 +66,12 @@ impl<'a> Facts<'a> {
 }
 
 fn peer(index: u32, namespace: Option<i32>) -> Option<Peer> {
-    let Some(id) = namespace else { return look(index, None) };
-    let (name, file) = named_namespaces().into_iter().find(|(_, file)| {
-        known(namespace_id(file.as_raw_fd())).flatten() == Some(id)
-    })?;
+    let Some(id) = namespace else {
+        return look(index, None);
+    };
+    let (name, file) = named_namespaces()
+        .into_iter()
+        .find(|(_, file)| known(namespace_id(file.as_raw_fd())).flatten() == Some(id))?;
     // A thread of its own: it is the thread that enters, and it does not come back.
     let inside = thread::spawn(move || {
         setns(&file, CloneFlags::CLONE_NEWNET).ok()?;
@@ -78,7 +82,9 @@ fn peer(index: u32, namespace: Option<i32>) -> Option<Peer> {
 
 /// The device in the calling thread's namespace.
 fn look(index: u32, netns: Option<String>) -> Option<Peer> {
-    let link = known(links())?.into_iter().find(|link| link.ifindex == index)?;
+    let link = known(links())?
+        .into_iter()
+        .find(|link| link.ifindex == index)?;
     let ethtool = known(Ethtool::open());
     Some(Peer {
         tx_checksum: ethtool.and_then(|ethtool| known(ethtool.tx_checksum(&link.name))),
@@ -89,11 +95,16 @@ fn look(index: u32, netns: Option<String>) -> Option<Peer> {
 }
 
 fn named_namespaces() -> Vec<(String, File)> {
-    let Ok(entries) = fs::read_dir(NAMED) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(NAMED) else {
+        return Vec::new();
+    };
     entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
-            Some((entry.file_name().into_string().ok()?, File::open(entry.path()).ok()?))
+            Some((
+                entry.file_name().into_string().ok()?,
+                File::open(entry.path()).ok()?,
+            ))
         })
         .collect()
 }
