@@ -27,7 +27,7 @@ fn loads(count: usize, first_bound: Duration) -> Result<()> {
     let large = with_routes(&small, "VNet1", |table| {
         joined(table, many_actions(), many_routes(count))
     })?;
-    let peering = "172.16.0.0/16".parse()?;
+    let peering = "10.77.0.0/16".parse()?;
     let peered = with_routes(&large, "VNet1", |table| {
         joined(table, many_actions()[..1].to_vec(), vec![(peering, 0)])
     })?;
@@ -110,7 +110,7 @@ fn a_thousand_tables() -> Result<()> {
     let mut peered = image.clone();
     for subnet in peered.subnets.values_mut() {
         let peering = ActionImage::Peering { vnet: subnet.vnet.clone(), accepts_forwarded: true };
-        let v4 = joined(&subnet.v4, vec![peering], vec![("172.16.0.0/16".parse()?, 0)]);
+        let v4 = joined(&subnet.v4, vec![peering], vec![("10.77.0.0/16".parse()?, 0)]);
         *subnet = Arc::new(SubnetImage { v4, ..(**subnet).clone() });
     }
     let (image, peered) = (Arc::new(image), Arc::new(peered));

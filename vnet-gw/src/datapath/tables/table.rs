@@ -188,7 +188,8 @@ impl<F: Family> Table<F> {
         }
         let changed = changed(&self.entries, &plan.entries);
         plan.changed = changed.len();
-        plan.step = if changed.is_empty() && !plan.fresh {
+        let same = changed.is_empty() && plan.actions.table() == self.actions.table();
+        plan.step = if same && !plan.fresh {
             Step::Keep
         } else if plan.fresh || actions.fresh || !self.can_edit(&plan, changed.len()) {
             Step::Replace
