@@ -73,7 +73,7 @@ pub fn arp<H: Hook>(hook: H, id: u32, port: &Port) -> Result<u32, Refused> {
         packet.store::<u32>(38, sender.to_be());
     }
     refuse::count(Reason::ArpAnswered as u32, 1, 28);
-    Ok(hook.reflect())
+    Ok(hook.reflect(id))
 }
 
 /// Router and neighbour discovery, which never leave the link.
@@ -151,7 +151,7 @@ pub fn neighbour<H: Hook>(hook: H, id: u32, port: &Port) -> Result<u32, Refused>
     // SAFETY: within the 78 bytes seen above.
     unsafe { packet.store::<u16>(ND_AT + 2, refuse::fold(sum).to_be()) };
     refuse::count(Reason::NdAnswered as u32, 1, u64::from(len) + 40);
-    Ok(hook.reflect())
+    Ok(hook.reflect(id))
 }
 
 #[inline(always)]

@@ -121,8 +121,8 @@ pub trait Hook: EbpfContext + Copy {
     fn grow_head(self, by: usize) -> bool;
     /// Out of a port. `at_once`: see [`crate::rewrite`].
     fn redirect(self, id: u32, port: &Port, at_once: bool) -> u32;
-    /// Out of the port it came in by.
-    fn reflect(self) -> u32;
+    /// Out of the port it came in by, whose id that is.
+    fn reflect(self, id: u32) -> u32;
     fn drop() -> u32;
 }
 
@@ -216,9 +216,13 @@ impl Hook for Xdp {
         }
     }
 
+    /// A redirect rather than `XDP_TX`: on a veth the latter wakes the far end only where that has an
+    /// XDP program, a redirect also where it has GRO on.
     #[inline(always)]
-    fn reflect(self) -> u32 {
-        xdp_action::XDP_TX
+    fn reflect(self, id: u32) -> u32 {
+        match VG_DEVICES.redirect(id, u64::from(xdp_action::XDP_TX)) {
+            Ok(action) | Err(action) => action,
+        }
     }
 
     #[inline(always)]
@@ -341,7 +345,7 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
-    fn reflect(self) -> u32 {
+    fn reflect(self, _id: u32) -> u32 {
         // SAFETY: as in `redirect`.
         unsafe { bpf_redirect(self.ifindex(), 0) as u32 }
     }

@@ -68,7 +68,7 @@ pub fn refuse<H: Hook>(hook: H, id: u32, reason: u32, mtu: u32) -> u32 {
             if matches!(event, Reason::IcmpRateLimited | Reason::AnswerFailed) {
                 H::drop()
             } else {
-                hook.reflect()
+                hook.reflect(id)
             }
         }
         None => H::drop(),

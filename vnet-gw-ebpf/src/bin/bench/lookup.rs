@@ -13,9 +13,13 @@ use vnet_gw_common::{
 };
 
 use crate::{
-    abi::{ADDRESSES, LPM_ROUTES, TABLE, TABLES},
+    abi::{ADDRESSES, TABLE},
     random,
 };
+
+const TABLES: usize = 8;
+/// Routes the trie takes.
+const LPM_ROUTES: usize = 1 << 20;
 
 type Blocks = Array<Block, 256, { INNER_FLAGS as usize }>;
 

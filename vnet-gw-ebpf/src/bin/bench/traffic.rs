@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    abi::{ARRIVED_SLOTS, AS_SENT, DESTINATIONS, FOREIGN, FRAME, Flow, ROUTED, SINK_MAC, TTL},
+    abi::{AS_SENT, DESTINATIONS, FOREIGN, FRAME, Flow, ROUTED, SINK_MAC, TTL},
     random,
 };
 
@@ -20,7 +20,7 @@ static BENCH_DEST4: Array<u32, { DESTINATIONS as usize }> = Array::new();
 #[btf_map]
 static BENCH_DEST6: Array<[u64; 2], { DESTINATIONS as usize }> = Array::new();
 #[btf_map]
-static BENCH_ARRIVED: PerCpuArray<u64, ARRIVED_SLOTS> = PerCpuArray::new();
+static BENCH_ARRIVED: PerCpuArray<u64, { FOREIGN as usize + 1 }> = PerCpuArray::new();
 
 /// The start of the frame, if all of it is there.
 #[inline(always)]
