@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, fs::File, io, thread};
 use nix::sched::{CloneFlags, setns};
 
 use self::facts::{Facts, Peer};
-use super::{Check, Wanted, genl::XdpFeatures, netlink::links};
+use super::{
+    Check, Wanted,
+    genl::{XdpFeatures, xdp_features},
+    netlink::links,
+};
 
 /// Drivers with native XDP and redirect, for kernels before 6.3, which do not tell.
 const NATIVE: [&str; 24] = [
@@ -77,11 +81,13 @@ fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
             })
             .collect(),
     };
+    // Before 6.3 the kernel does not tell.
+    let features = known(xdp_features());
     let mut checks = Vec::new();
     let mut devices = Vec::new();
     for one in &wanted {
         match all.iter().find(|link| link.name == one.device) {
-            Some(link) => devices.push(Facts::of(link, one.hook.clone())),
+            Some(link) => devices.push(Facts::of(link, one.hook.clone(), features.as_ref())),
             None => checks.push(missing(&one.device)),
         }
     }

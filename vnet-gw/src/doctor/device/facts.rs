@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     os::fd::AsRawFd,
-    sync::OnceLock,
     thread,
 };
 
@@ -13,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use super::{
     super::{
         ethtool::Ethtool,
-        genl::{XdpFeatures, xdp_features},
+        genl::XdpFeatures,
         netlink::{Link, links, namespace_id},
     },
     known,
@@ -44,9 +43,12 @@ pub(super) struct Peer {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(link: &'a Link, hook: Option<String>) -> Self {
-        static FEATURES: OnceLock<Option<BTreeMap<u32, XdpFeatures>>> = OnceLock::new();
-        let features = FEATURES.get_or_init(|| known(xdp_features()));
+    /// `features`: of all devices, by interface index.
+    pub(super) fn of(
+        link: &'a Link,
+        hook: Option<String>,
+        features: Option<&BTreeMap<u32, XdpFeatures>>,
+    ) -> Self {
         let ethtool = known(Ethtool::open());
         let ethtool = ethtool.as_ref();
         Self {
@@ -54,9 +56,7 @@ impl<'a> Facts<'a> {
             hook,
             driver: ethtool.and_then(|ethtool| known(ethtool.driver(&link.name))),
             gro: ethtool.and_then(|ethtool| known(ethtool.gro(&link.name))),
-            features: features
-                .as_ref()
-                .and_then(|all| all.get(&link.ifindex).copied()),
+            features: features.and_then(|all| all.get(&link.ifindex).copied()),
             peer: match (link.kind.as_deref(), link.peer) {
                 (Some("veth"), Some((index, namespace))) => peer(index, namespace),
                 _ => None,
