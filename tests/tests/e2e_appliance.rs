@@ -16,10 +16,22 @@ fn template(forwarded_traffic: bool, enable_ip_forwarding: bool) -> Template {
         ]
     };
     template
-        .route_table("to-three", &appliance("10.3.0.0/16", "fd00:3::/48"))
-        .route_table("to-two", &appliance("10.2.0.0/16", "fd00:2::/48"))
-        .route_table("to-back-end", &appliance("10.1.1.0/24", "fd00:1:0:1::/64"))
-        .route_table("to-front-end", &appliance("10.1.0.0/24", "fd00:1::/64"));
+        .route_table(
+            "to-three",
+            "eastus",
+            &appliance("10.3.0.0/16", "fd00:3::/48"),
+        )
+        .route_table("to-two", "westus", &appliance("10.2.0.0/16", "fd00:2::/48"))
+        .route_table(
+            "to-back-end",
+            "eastus",
+            &appliance("10.1.1.0/24", "fd00:1:0:1::/64"),
+        )
+        .route_table(
+            "to-front-end",
+            "eastus",
+            &appliance("10.1.0.0/24", "fd00:1::/64"),
+        );
     let to_spokes = Allow {
         forwarded_traffic,
         ..Allow::default()
@@ -96,7 +108,10 @@ fn start(hook: Hook) -> Bed {
                 .find(|workload| workload.name == "nva")
                 .unwrap();
             nva.netns.sysctl("net.ipv4.ip_forward", "1")?;
-            nva.netns.sysctl("net.ipv6.conf.all.forwarding", "1")
+            nva.netns.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+            // It is asked for errors below; its redirects, which nothing turns off, count on the same
+            // limit.
+            nva.netns.sysctl("net.ipv6.icmp.ratelimit", "0")
         },
     )
     .unwrap()

@@ -25,6 +25,7 @@ fn template() -> Template {
     template
         .route_table(
             "udr",
+            "eastus",
             &[
                 ("10.99.0.0/16", "None", None),
                 ("10.98.0.0/16", "VirtualAppliance", Some("10.1.0.99")),

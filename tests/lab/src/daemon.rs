@@ -85,7 +85,7 @@ impl Daemon {
                     process.log().trim_end()
                 );
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 

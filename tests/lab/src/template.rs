@@ -106,6 +106,12 @@ impl Template {
 
     pub fn nic(&mut self, nic: &Nic) -> &mut Self {
         let (vnet, subnet) = nic.subnet.split_once('/').unwrap_or((nic.subnet, ""));
+        // Azure has a networkInterface in its VNet's region.
+        let location = self
+            .resources
+            .iter()
+            .find(|resource| resource["name"] == vnet);
+        let location = location.map_or(Value::Null, |vnet| vnet["location"].clone());
         let configurations: Vec<Value> = nic
             .addresses
             .iter()
@@ -128,7 +134,7 @@ impl Template {
             "type": "Microsoft.Network/networkInterfaces",
             "apiVersion": "2024-05-01",
             "name": nic.name,
-            "location": "eastus",
+            "location": location,
             "tags": {"vnet-gw:device": nic.device},
             "properties": {
                 "macAddress": mac_for(nic.device),
@@ -140,7 +146,12 @@ impl Template {
     }
 
     /// A route table of (prefix, next hop type, next hop address).
-    pub fn route_table(&mut self, name: &str, routes: &[(&str, &str, Option<&str>)]) -> &mut Self {
+    pub fn route_table(
+        &mut self,
+        name: &str,
+        location: &str,
+        routes: &[(&str, &str, Option<&str>)],
+    ) -> &mut Self {
         let routes: Vec<Value> = routes
             .iter()
             .enumerate()
@@ -156,7 +167,7 @@ impl Template {
             "type": "Microsoft.Network/routeTables",
             "apiVersion": "2024-05-01",
             "name": name,
-            "location": "eastus",
+            "location": location,
             "properties": {"disableBgpRoutePropagation": false, "routes": routes},
         }));
         self

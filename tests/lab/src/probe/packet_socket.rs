@@ -13,6 +13,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::Netns;
 
+/// How long past its deadline a reader may go on reading what was queued before.
+const DRAIN: Duration = Duration::from_millis(100);
+
 /// A packet socket on one device of a namespace.
 pub struct PacketSocket {
     socket: Socket,
@@ -84,23 +87,31 @@ impl PacketSocket {
 
     fn each(&self, patience: Duration, mut stop: impl FnMut(&[u8]) -> bool) -> Result<()> {
         let deadline = Instant::now() + patience;
+        // What is queued by then is still read, though not for ever: others may keep sending.
+        let last = deadline + DRAIN;
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Zero would mean for ever; what is queued already is read to its end all the same.
-            self.socket
-                .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
+            self.socket.set_nonblocking(left.is_zero())?;
+            // A timeout of zero would mean for ever.
+            let timeout = left.max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(timeout))?;
             match (&self.socket).read(&mut buffer) {
-                Ok(length) if stop(&buffer[..length]) => return Ok(()),
+                Ok(length) if stop(&buffer[..length]) => break,
+                Ok(_) if now > last => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if left.is_zero() {
-                        return Ok(());
+                        break;
                     }
                 }
                 Err(error) => return Err(error).context("reading frames"),
             }
         }
+        self.socket
+            .set_nonblocking(false)
+            .context("making a socket blocking again")
     }
 }
 
