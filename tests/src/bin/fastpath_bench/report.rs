@@ -1,0 +1,135 @@
+//! What was measured: medians and ratios, for people and as JSON.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// One thing measured of one subject, over all rounds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) subject: String,
+    pub(crate) unit: &'static str,
+    pub(crate) median: f64,
+    pub(crate) values: Vec<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) ratios: Vec<Ratio>,
+}
+
+impl Report {
+    /// Adds a value of one round.
+    pub(crate) fn add(&mut self, name: &str, subject: &str, unit: &'static str, value: f64) {
+        let found = self
+            .rows
+            .iter_mut()
+            .find(|row| row.name == name && row.subject == subject);
+        match found {
+            Some(row) => {
+                row.values.push(value);
+                row.median = median(&row.values);
+            }
+            None => self.rows.push(Row {
+                name: name.to_owned(),
+                subject: subject.to_owned(),
+                unit,
+                median: value,
+                values: vec![value],
+            }),
+        }
+    }
+
+    pub(crate) fn row(&self, name: &str, subject: &str) -> Option<&Row> {
+        self.rows
+            .iter()
+            .find(|row| row.name == name && row.subject == subject)
+    }
+
+    /// `above` over `below` in the row `name`, where both were measured: the median of the ratios
+    /// of each round, since what disturbs the machine disturbs neighbours in time alike.
+    pub(crate) fn ratio(&mut self, ratio: &str, name: &str, above: &str, below: &str) {
+        let (Some(above), Some(below)) = (self.row(name, above), self.row(name, below)) else {
+            return;
+        };
+        let each: Vec<f64> = above
+            .values
+            .iter()
+            .zip(&below.values)
+            .map(|(above, below)| above / below)
+            .collect();
+        let value = median(&each);
+        self.ratios.push(Ratio {
+            name: ratio.to_owned(),
+            value,
+        });
+    }
+
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:<28} {:<10} {:>10} {:>10} {:>10}  unit",
+            "measurement", "subject", "median", "min", "max"
+        );
+        for row in &self.rows {
+            let low = row.values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = row.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let _ = writeln!(
+                text,
+                "{:<28} {:<10} {:>10} {:>10} {:>10}  {}",
+                row.name,
+                row.subject,
+                digits(row.median),
+                digits(low),
+                digits(high),
+                row.unit
+            );
+        }
+        if !self.ratios.is_empty() {
+            let _ = writeln!(text, "\n{:<39} {:>10}", "ratio", "value");
+            for ratio in &self.ratios {
+                let _ = writeln!(text, "{:<39} {:>10}", ratio.name, digits(ratio.value));
+            }
+        }
+        text
+    }
+
+    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self).context("writing JSON")?;
+        text.push('\n');
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// Three significant digits, more or less.
+pub(crate) fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// The middle value; of two, their mean.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
