@@ -3,7 +3,7 @@
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use nix::{sys::signal::Signal, unistd::Group};
+use nix::{errno::Errno, sys::signal::Signal, unistd::Group};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -236,13 +236,33 @@ const fn hook_name(hook: HookChoice) -> &'static str {
 /// The group's number. One that was asked for must exist.
 fn group(name: Option<&str>) -> Result<Option<u32>> {
     const DEFAULT: &str = "vnet-gw";
-    let found = Group::from_name(name.unwrap_or(DEFAULT))
-        .with_context(|| format!("looking for the group {}", name.unwrap_or(DEFAULT)))?;
+    let found = match Group::from_name(name.unwrap_or(DEFAULT)) {
+        // A system without /etc/group: getgrnam_r(3) says these, too, where there is no such group.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => None,
+        found => {
+            found.with_context(|| format!("looking for the group {}", name.unwrap_or(DEFAULT)))?
+        }
+    };
     match (found, name) {
         (Some(group), _) => Ok(Some(group.gid.as_raw())),
         (None, None) => Ok(None),
         (None, Some(name)) => {
             bail!("--socket-group {name}: there is no such group; make it with `groupadd {name}`")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_group_that_was_asked_for_must_exist() {
+        assert_eq!(group(Some("root")).unwrap(), Some(0));
+        let error = group(Some("no-such-group-here")).unwrap_err().to_string();
+        assert!(
+            error.contains("make it with `groupadd no-such-group-here`"),
+            "{error}"
+        );
     }
 }
