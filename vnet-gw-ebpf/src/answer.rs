@@ -94,7 +94,8 @@ const ND_OPTION_LEN: usize = ND_LEN + 8;
 pub fn neighbour<H: Hook>(hook: H, id: u32, port: &Port) -> Result<u32, Refused> {
     let packet = hook.packet();
     if !packet.has(ND_LEN) {
-        return Err(Reason::Truncated.into());
+        // Shorter than any solicitation for a neighbour: for a router, mostly.
+        return Err(Reason::NdIgnored.into());
     }
     // SAFETY: all within the 78 bytes seen above.
     let (next, hops, source, kind, target) = unsafe {
