@@ -1,0 +1,251 @@
+//! Kernels out of Debian's archive, by apt with a configuration of its own: the machine's stays as
+//! it is, and so do its package lists.
+//!
+//! A kernel is kept in `target/kernels/SUITE`; remove that to get the newest of the suite.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{step, tree};
+
+/// Follows the suite's kernel for virtual machines: small, and veth and pktgen are modules in it.
+const META: &str = "linux-image-cloud-amd64";
+/// What a kernel package may be split into.
+const PARTS: &[&str] = &["linux-image-", "linux-binary-", "linux-modules-"];
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A kernel, unpacked.
+pub(super) struct Kernel {
+    pub(super) suite: String,
+    /// Upstream's: `6.1.176`.
+    pub(super) version: String,
+    /// As `uname -r` has it.
+    pub(super) release: String,
+    pub(super) image: PathBuf,
+    /// Holds `modules.dep` and what it names.
+    pub(super) modules: PathBuf,
+}
+
+/// The kernel of `suite`, downloaded where it is not there yet.
+pub(super) fn kernel(suite: &str) -> Result<Kernel> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(
+        !suite.is_empty() && suite.chars().all(plain),
+        "{suite:?} is no suite of Debian's: give names such as bookworm or trixie-backports"
+    );
+    let dir = tree::target().join("kernels").join(suite);
+    if !dir.join("version").is_file() {
+        fetch(suite, &dir)?;
+    }
+    let version = fs::read_to_string(dir.join("version")).context("reading the version")?;
+    let release = release(&dir)?;
+    Ok(Kernel {
+        suite: suite.to_owned(),
+        version: version.trim().to_owned(),
+        image: dir.join("boot").join(format!("vmlinuz-{release}")),
+        modules: dir.join("lib/modules").join(&release),
+        release,
+    })
+}
+
+/// Makes `dir`, all of it or nothing.
+fn fetch(suite: &str, dir: &Path) -> Result<()> {
+    let new = dir.with_extension("new");
+    if new.exists() {
+        fs::remove_dir_all(&new).with_context(|| format!("removing {}", new.display()))?;
+    }
+    let apt = Apt::new(suite, new.join("apt"))?;
+    step::run(
+        &format!("reading the package lists of {suite}"),
+        &mut apt.get(&["update"]),
+    )?;
+    let packages = apt.packages()?;
+    let mut download = apt.get(&["download"]);
+    download.args(&packages).current_dir(&apt.dir);
+    step::run(&format!("downloading the kernel of {suite}"), &mut download)?;
+    let mut version = None;
+    for entry in fs::read_dir(&apt.dir).context("listing the downloads")? {
+        let path = entry.context("listing the downloads")?.path();
+        if path.extension().is_none_or(|extension| extension != "deb") {
+            continue;
+        }
+        let mut unpack = Command::new("dpkg-deb");
+        step::run("unpacking it", unpack.arg("--extract").arg(&path).arg(&new))?;
+        version = tree::output(
+            Command::new("dpkg-deb")
+                .arg("--field")
+                .arg(&path)
+                .arg("Version"),
+        );
+    }
+    let version = version.context("apt downloaded no package")?;
+    // 6.12.107-1, 7.2.12-1~bpo13+1
+    let upstream = version.split('-').next().unwrap_or(&version);
+    if !new.join("lib").exists() {
+        symlink("usr/lib", new.join("lib")).context("linking lib")?;
+    }
+    let mut depmod = Command::new(tree::find("depmod").context("depmod: install kmod")?);
+    depmod.arg("--basedir").arg(&new).arg(release(&new)?);
+    step::run("resolving the modules' dependencies", &mut depmod)?;
+    fs::remove_dir_all(&apt.dir).context("removing the downloads")?;
+    fs::write(new.join("version"), upstream).context("writing the version")?;
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    fs::rename(&new, dir).with_context(|| format!("renaming to {}", dir.display()))
+}
+
+/// Of the one kernel below `dir`.
+fn release(dir: &Path) -> Result<String> {
+    let boot = dir.join("boot");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&boot).with_context(|| format!("listing {}", boot.display()))? {
+        let name = entry
+            .with_context(|| format!("listing {}", boot.display()))?
+            .file_name();
+        found.extend(
+            name.to_string_lossy()
+                .strip_prefix("vmlinuz-")
+                .map(str::to_owned),
+        );
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => bail!(
+            "{} has {} kernels: remove {}",
+            boot.display(),
+            found.len(),
+            dir.display()
+        ),
+    }
+}
+
+struct Apt {
+    dir: PathBuf,
+}
+
+impl Apt {
+    fn new(suite: &str, dir: PathBuf) -> Result<Self> {
+        ensure!(
+            Path::new(KEYRING).is_file(),
+            "{KEYRING} is missing, which tells Debian's packages from others: install \
+             debian-archive-keyring"
+        );
+        for part in ["state/lists/partial", "cache/archives/partial"] {
+            let path = dir.join(part);
+            fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        }
+        // What is installed here says nothing about what that kernel needs.
+        fs::write(dir.join("status"), "").context("writing a package status")?;
+        let source = format!(
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nTargets: Packages\n\
+             Architectures: amd64\nSigned-By: {KEYRING}\n",
+            archive()?
+        );
+        fs::write(dir.join("debian.sources"), source).context("writing a source for apt")?;
+        Ok(Self { dir })
+    }
+
+    fn get(&self, args: &[&str]) -> Command {
+        self.command("apt-get", args)
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        for (option, value) in [
+            ("Dir::State", "state"),
+            ("Dir::State::status", "status"),
+            ("Dir::Cache", "cache"),
+            ("Dir::Etc::sourcelist", "debian.sources"),
+            // There is no such directory, so no source of the machine's own counts.
+            ("Dir::Etc::sourceparts", "none"),
+        ] {
+            command
+                .arg("-o")
+                .arg(format!("{option}={}", self.dir.join(value).display()));
+        }
+        // The user that apt downloads as may not be able to enter this tree; signatures are checked
+        // whoever downloads.
+        command.args(["-o", "APT::Sandbox::User=root"]);
+        command.args(args);
+        command
+    }
+
+    /// The packages that make up the kernel that [`META`] stands for.
+    fn packages(&self) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![META.to_owned()];
+        while let Some(package) = open.pop() {
+            let listed = tree::output(&mut self.command("apt-cache", &["depends", &package]))
+                .with_context(|| format!("no package {package} in this suite"))?;
+            for name in listed
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            {
+                if PARTS.iter().any(|part| name.starts_with(part)) && found.insert(name.to_owned())
+                {
+                    open.push(name.to_owned());
+                }
+            }
+        }
+        ensure!(
+            !found.is_empty(),
+            "{META} depends on no kernel in this suite"
+        );
+        Ok(found)
+    }
+}
+
+/// Where this machine gets Debian's packages from.
+fn archive() -> Result<String> {
+    let known = || {
+        let targets = tree::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(ORIGIN) $(RELEASE) $(REPO_URI)",
+            "Created-By: Packages",
+        ]))?;
+        archive_of(&targets).map(str::to_owned)
+    };
+    if let Some(found) = known() {
+        return Ok(found);
+    }
+    // The origin is told by the package lists.
+    step::run(
+        "updating apt's package lists",
+        Command::new("apt-get").arg("update"),
+    )?;
+    known().context("apt has no source for Debian's own packages here: the kernels come from there")
+}
+
+/// The suites with a dash, updates and security fixes, may have an archive of their own.
+fn archive_of(targets: &str) -> Option<&str> {
+    targets.lines().find_map(
+        |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["Debian", release, uri] if !release.contains('-') => Some(uri),
+            _ => None,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_that_of_the_release() {
+        let targets = "Other nodistro http://other.example/\n\
+                       Debian bookworm-security http://security.example/debian-security/\n\
+                       Debian bookworm http://mirror.example/debian/\n";
+        assert_eq!(archive_of(targets), Some("http://mirror.example/debian/"));
+        assert_eq!(archive_of("Ubuntu noble http://ubuntu.example/\n"), None);
+        assert_eq!(archive_of(" bookworm http://no-lists-yet.example/\n"), None);
+    }
+}
