@@ -151,9 +151,6 @@ fn plug_one(
     }
     host.ip(&format!("link set {device} up"))?;
     netns.ip(&format!("link set {DEVICE} address {}", show_mac(mac)))?;
-    if offloads == Offloads::ForXdp {
-        netns.ethtool(&format!("-K {DEVICE} tx off gro on"))?;
-    }
     let configurations = properties["ipConfigurations"]
         .as_array()
         .context("no ipConfigurations")?;
@@ -173,6 +170,11 @@ fn plug_one(
         netns.sysctl(&format!("net.ipv6.conf.{DEVICE}.disable_ipv6"), "1")?;
     }
     netns.ip(&format!("link set {DEVICE} up"))?;
+    if offloads == Offloads::ForXdp {
+        // After the devices are up: the host's side learns that it may be redirected into when GRO
+        // changes on a device that is up, or when it comes up itself after that.
+        netns.ethtool(&format!("-K {DEVICE} tx off gro on"))?;
+    }
     for (i, (address, (base, length))) in addresses.iter().enumerate() {
         netns.ip(&format!("address add {address}/{length} dev {DEVICE}"))?;
         let first = !addresses[..i]
