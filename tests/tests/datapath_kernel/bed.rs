@@ -46,7 +46,10 @@ impl Bed {
         let lab = Lab::new()?;
         let host = lab.namespace("host")?;
         let instance = Instance::new(&lab.instance("dp")?)?;
-        Ok(Self { lab, site: Site { host, instance } })
+        Ok(Self {
+            lab,
+            site: Site { host, instance },
+        })
     }
 
     pub fn plug(&self, template: &Template, offloads: Offloads) -> Result<Vec<Workload>> {
@@ -100,7 +103,13 @@ pub fn nic<'a>(
     addresses: &'a [&'a str],
     device: &'a str,
 ) -> Nic<'a> {
-    Nic { name, subnet, addresses, device, forwarding: false }
+    Nic {
+        name,
+        subnet,
+        addresses,
+        device,
+        forwarding: false,
+    }
 }
 
 pub fn image(template: &Template) -> Result<Arc<Image>> {
@@ -111,12 +120,21 @@ pub fn image(template: &Template) -> Result<Arc<Image>> {
 pub fn image_after(template: &Template, before: Option<&Image>) -> Result<Arc<Image>> {
     let topology = parse_template(&template.value().to_string(), &DeployOptions::default())
         .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    Ok(Arc::new(compile(&topology, &CompileOptions::default(), before)?))
+    Ok(Arc::new(compile(
+        &topology,
+        &CompileOptions::default(),
+        before,
+    )?))
 }
 
 pub fn subnet_of(image: &Image, vnet: &str) -> Result<ResourceId> {
-    let found = image.subnets.keys().find(|id| id.as_str().contains(&format!("/{vnet}/")));
-    found.cloned().with_context(|| format!("the image has no subnet of {vnet}"))
+    let found = image
+        .subnets
+        .keys()
+        .find(|id| id.as_str().contains(&format!("/{vnet}/")));
+    found
+        .cloned()
+        .with_context(|| format!("the image has no subnet of {vnet}"))
 }
 
 /// The image with other IPv4 routes in a subnet of `vnet`.
@@ -128,7 +146,10 @@ pub fn with_routes(
     let id = subnet_of(image, vnet)?;
     let mut image = image.clone();
     let subnet = image.subnets.get(&id).context("no such subnet")?;
-    let changed = SubnetImage { v4: change(&subnet.v4), ..SubnetImage::clone(subnet) };
+    let changed = SubnetImage {
+        v4: change(&subnet.v4),
+        ..SubnetImage::clone(subnet)
+    };
     image.subnets.insert(id, Arc::new(changed));
     Ok(Arc::new(image))
 }
@@ -178,8 +199,10 @@ pub fn joined(
     routes: Vec<(Ipv4Net, u32)>,
 ) -> TableImage<Ipv4Net> {
     let first = table.actions.len() as u32;
-    let mut all: std::collections::BTreeMap<Ipv4Net, u32> =
-        routes.into_iter().map(|(net, action)| (net, action + first)).collect();
+    let mut all: std::collections::BTreeMap<Ipv4Net, u32> = routes
+        .into_iter()
+        .map(|(net, action)| (net, action + first))
+        .collect();
     all.extend(table.routes.iter().copied());
     TableImage {
         actions: table.actions.iter().cloned().chain(actions).collect(),
@@ -195,7 +218,9 @@ pub fn reaches(from: &Workload, to: &str) -> Result<bool> {
 
 #[track_caller]
 pub fn workload<'a>(all: &'a [Workload], name: &str) -> &'a Workload {
-    all.iter().find(|workload| workload.name == name).expect("a workload of that name")
+    all.iter()
+        .find(|workload| workload.name == name)
+        .expect("a workload of that name")
 }
 
 pub fn ensure_empty(lines: &[String]) -> Result<()> {

@@ -20,7 +20,9 @@ const PER_SECOND: u32 = 3_000;
 
 fn peering_packets(counters: &Counters, subnet: &ResourceId) -> u64 {
     let routes = &counters.subnets[subnet].v4;
-    let found = routes.iter().find(|(net, _)| net.to_string() == "10.41.0.0/16");
+    let found = routes
+        .iter()
+        .find(|(net, _)| net.to_string() == "10.41.0.0/16");
     found.map_or(0, |(_, counter)| counter.packets)
 }
 
@@ -43,13 +45,18 @@ fn under_traffic(
     ensure!(report.is_whole(), "{report}");
     let counted = peering_packets(&datapath.counters()?, subnet) - before;
     // Neighbour probes of the kernel may add a few.
-    ensure!((report.sent..report.sent + 50).contains(&counted), "{counted} counted: {report}");
+    ensure!(
+        (report.sent..report.sent + 50).contains(&counted),
+        "{counted} counted: {report}"
+    );
     Ok(())
 }
 
 fn form(datapath: &Datapath, subnet: &ResourceId) -> TableForm {
     let tables = datapath.stats().tables;
-    let found = tables.iter().find(|table| table.subnet == *subnet && table.family == 4);
+    let found = tables
+        .iter()
+        .find(|table| table.subnet == *subnet && table.family == 4);
     found.map_or(TableForm::Empty, |table| table.form)
 }
 
@@ -90,7 +97,11 @@ fn peerings_and_nics_come_and_go() -> Result<()> {
             let subnet = subnet_of(&now, "VNet1")?;
             under_traffic(workloads, &subnet, &mut datapath, |datapath| {
                 for round in 0..6 {
-                    let mut next = if round % 2 == 0 { with_nic.clone() } else { template.clone() };
+                    let mut next = if round % 2 == 0 {
+                        with_nic.clone()
+                    } else {
+                        template.clone()
+                    };
                     if round % 3 != 1 {
                         next.peer("VNet1", "VNet9").peer("VNet4", "VNet9");
                     }
@@ -151,7 +162,11 @@ fn a_table_grows_and_shrinks() -> Result<()> {
         under_traffic(&workloads, &subnet, &mut datapath, |datapath| {
             for (size, expected) in sizes {
                 let next = with_routes(&first, "VNet1", |_| {
-                    let routes = if size < 100 { neighbours(size) } else { many_routes(size) };
+                    let routes = if size < 100 {
+                        neighbours(size)
+                    } else {
+                        many_routes(size)
+                    };
                     joined(&table, many_actions(), routes)
                 })?;
                 let report = datapath.apply(next)?;
@@ -182,7 +197,10 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
         let bad = with_routes(&fine, "VNet1", |table| {
             let mut routes = (*table.routes).clone();
             routes.reverse();
-            TableImage { actions: table.actions.clone(), routes: routes.into() }
+            TableImage {
+                actions: table.actions.clone(),
+                routes: routes.into(),
+            }
         })?;
         under_traffic(&workloads, &subnet, &mut datapath, |datapath| {
             let error = datapath.apply(bad).expect_err("routes out of order");

@@ -8,11 +8,17 @@ use vnet_gw_lab::workload::Offloads;
 use crate::bed::{B, Bed, Site, image, nic, reaches, two_vnets, workload};
 
 fn port(datapath: &Datapath, name: &str) -> PortStatus {
-    datapath.ports().into_iter().find(|port| port.nic.name() == name).expect("a port")
+    datapath
+        .ports()
+        .into_iter()
+        .find(|port| port.nic.name() == name)
+        .expect("a port")
 }
 
 fn entry(site: &Site, datapath: &Datapath, name: &str) -> Result<Port> {
-    Ok(site.array::<Port>(maps::PORTS)?.get(&port(datapath, name).port_id, 0)?)
+    Ok(site
+        .array::<Port>(maps::PORTS)?
+        .get(&port(datapath, name).port_id, 0)?)
 }
 
 #[test]
@@ -25,17 +31,27 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
     bed.at_host(|site| {
         let mut datapath = site.open(HookChoice::Auto)?;
         let report = datapath.apply(image(&template)?)?;
-        ensure!(report.warnings.len() == 1 && report.warnings[0].contains("dplate"), "{report:?}");
+        ensure!(
+            report.warnings.len() == 1 && report.warnings[0].contains("dplate"),
+            "{report:?}"
+        );
         let late = port(&datapath, "late");
-        ensure!(late.state == PortState::NoDevice && late.ifindex.is_none(), "{late:?}");
+        ensure!(
+            late.state == PortState::NoDevice && late.ifindex.is_none(),
+            "{late:?}"
+        );
         ensure!(entry(site, &datapath, "late")?.flags & Port::PRESENT == 0);
         ensure!(datapath.reconcile()?.is_empty());
 
-        site.host.ip("link add dplate type veth peer name dplate2")?;
+        site.host
+            .ip("link add dplate type veth peer name dplate2")?;
         let drift = datapath.reconcile()?;
         ensure!(drift.found() == 0 && drift.followed.len() == 1, "{drift:?}");
         let late = port(&datapath, "late");
-        ensure!(late.state == PortState::DeviceDown && late.hook == Some(Hook::Tcx), "{late:?}");
+        ensure!(
+            late.state == PortState::DeviceDown && late.hook == Some(Hook::Tcx),
+            "{late:?}"
+        );
         let held = entry(site, &datapath, "late")?;
         ensure!(held.flags & Port::PRESENT != 0 && held.mtu == 1500);
         // Both ends are in one namespace, where the kernel refuses bpf_redirect_peer.
@@ -52,8 +68,16 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
         site.host.ip("link set dplate down")?;
         site.host.ip("link set dplate name dpother")?;
         let drift = datapath.reconcile()?;
-        ensure!(port(&datapath, "late").state == PortState::NoDevice, "{drift:?}");
-        ensure!(!site.pin("links").join(format!("tcx-{}", held.ifindex)).exists());
+        ensure!(
+            port(&datapath, "late").state == PortState::NoDevice,
+            "{drift:?}"
+        );
+        ensure!(
+            !site
+                .pin("links")
+                .join(format!("tcx-{}", held.ifindex))
+                .exists()
+        );
         ensure!(entry(site, &datapath, "late")?.flags & Port::PRESENT == 0);
         site.host.ip("link set dpother name dplate")?;
         datapath.reconcile()?;
@@ -61,7 +85,10 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
 
         site.host.ip("link del dplate")?;
         let drift = datapath.reconcile()?;
-        ensure!(drift.followed.len() == 1 && drift.failed.is_empty(), "{drift:?}");
+        ensure!(
+            drift.followed.len() == 1 && drift.failed.is_empty(),
+            "{drift:?}"
+        );
         ensure!(port(&datapath, "late").state == PortState::NoDevice);
         let drift = datapath.reconcile()?;
         ensure!(drift.is_empty(), "{drift:?}");
@@ -80,19 +107,31 @@ fn xdp_on_veth_works_and_warns() -> Result<()> {
         let mut datapath = site.open(HookChoice::Xdp)?;
         let report = datapath.apply(image(&template)?)?;
         for port in datapath.ports() {
-            ensure!(port.hook == Some(Hook::XdpNative) && port.warnings.len() == 1, "{port:?}");
+            ensure!(
+                port.hook == Some(Hook::XdpNative) && port.warnings.len() == 1,
+                "{port:?}"
+            );
         }
-        ensure!(report.warnings.iter().all(|line| line.contains("gro on")), "{report:?}");
+        ensure!(
+            report.warnings.iter().all(|line| line.contains("gro on")),
+            "{report:?}"
+        );
         ensure!(reaches(a, B)?, "no reply at XDP");
         ensure!(reaches(a, "fd00:41::4")?, "no IPv6 reply at XDP");
         Ok(())
     })?;
     // Another choice at the next start moves the ports over, and back.
-    for (choice, hook) in [(HookChoice::Tcx, Hook::Tcx), (HookChoice::Xdp, Hook::XdpNative)] {
+    for (choice, hook) in [
+        (HookChoice::Tcx, Hook::Tcx),
+        (HookChoice::Xdp, Hook::XdpNative),
+    ] {
         bed.at_host(|site| {
             let mut datapath = site.open(choice)?;
             datapath.apply(image(&template)?)?;
-            ensure!(datapath.ports().iter().all(|port| port.hook == Some(hook)), "{hook}");
+            ensure!(
+                datapath.ports().iter().all(|port| port.hook == Some(hook)),
+                "{hook}"
+            );
             ensure!(std::fs::read_dir(site.pin("links"))?.count() == 2);
             ensure!(datapath.reconcile()?.is_empty());
             ensure!(reaches(a, B)?, "no reply at {hook}");
@@ -106,7 +145,12 @@ fn xdp_on_veth_works_and_warns() -> Result<()> {
 fn generic_mode_where_the_driver_has_no_xdp() -> Result<()> {
     let bed = Bed::new()?;
     let mut template = two_vnets();
-    template.nic(&nic("bridged", "VNet4/FrontEnd", &["10.41.0.9"], "dpbridge"));
+    template.nic(&nic(
+        "bridged",
+        "VNet4/FrontEnd",
+        &["10.41.0.9"],
+        "dpbridge",
+    ));
     bed.at_host(|site| {
         site.host.ip("link add dpbridge type bridge")?;
         site.host.ip("link set dpbridge up")?;
@@ -115,7 +159,10 @@ fn generic_mode_where_the_driver_has_no_xdp() -> Result<()> {
         let status = port(&datapath, "bridged");
         ensure!(status.hook == Some(Hook::XdpGeneric), "{status:?}");
         let warning = status.warnings.join(" ");
-        ensure!(warning.contains("generic") && warning.contains("skb"), "{warning}");
+        ensure!(
+            warning.contains("generic") && warning.contains("skb"),
+            "{warning}"
+        );
         // The reason outlives reconciles.
         datapath.reconcile()?;
         ensure!(port(&datapath, "bridged").warnings.join(" ") == warning);
@@ -130,9 +177,15 @@ fn a_foreign_xdp_program_is_left_alone() -> Result<()> {
     bed.plug(&template, Offloads::ForXdp)?;
     bed.at_host(|site| {
         let mut datapath = site.open(HookChoice::Xdp)?;
-        let programs = std::fs::read_dir(site.pin("programs"))?.next().expect("programs")?.path();
+        let programs = std::fs::read_dir(site.pin("programs"))?
+            .next()
+            .expect("programs")?
+            .path();
         let foreign = programs.join(maps::PROG_XDP_PASS);
-        site.host.ip(&format!("link set dev dpb xdp pinned {}", foreign.display()))?;
+        site.host.ip(&format!(
+            "link set dev dpb xdp pinned {}",
+            foreign.display()
+        ))?;
         datapath.apply(image(&template)?)?;
         let PortState::Failed(why) = port(&datapath, "b").state else {
             anyhow::bail!("{:?}", port(&datapath, "b"));
@@ -167,8 +220,14 @@ fn a_device_becomes_another_nic_and_a_port_is_traced() -> Result<()> {
         let report = datapath.apply(image(&template)?)?;
         ensure!(report.warnings.is_empty(), "{report:?}");
         let heir = port(&datapath, "heir");
-        ensure!(heir.state == PortState::Up && heir.ifindex == b.ifindex, "{heir:?}");
-        ensure!(heir.port_id != b.port_id, "an id was given out again at once");
+        ensure!(
+            heir.state == PortState::Up && heir.ifindex == b.ifindex,
+            "{heir:?}"
+        );
+        ensure!(
+            heir.port_id != b.port_id,
+            "an id was given out again at once"
+        );
         ensure!(site.array::<Port>(maps::PORTS)?.get(&b.port_id, 0)? == Port::default());
         let drift = datapath.reconcile()?;
         ensure!(drift.is_empty(), "{drift:?}");

@@ -46,7 +46,9 @@ fn table_id(site: &Site) -> Result<u32> {
 const DAMAGES: &[Damage] = &[
     ("port entry", |site| {
         let (id, port) = port_of(site, true)?;
-        Ok(site.array(maps::PORTS)?.set(id, Port { mac: 1, ..port }, 0)?)
+        Ok(site
+            .array(maps::PORTS)?
+            .set(id, Port { mac: 1, ..port }, 0)?)
     }),
     ("port entry", |site| {
         let (id, _) = port_of(site, true)?;
@@ -54,11 +56,20 @@ const DAMAGES: &[Damage] = &[
     }),
     ("belonged to nothing", |site| {
         let (id, port) = port_of(site, false)?;
-        Ok(site.array(maps::PORTS)?.set(id, Port { nic_hash: 77, ..port }, 0)?)
+        Ok(site.array(maps::PORTS)?.set(
+            id,
+            Port {
+                nic_hash: 77,
+                ..port
+            },
+            0,
+        )?)
     }),
     ("port of interface", |site| {
         let (_, port) = port_of(site, true)?;
-        Ok(site.array::<u32>(maps::PORT_BY_IF)?.set(port.ifindex, 0, 0)?)
+        Ok(site
+            .array::<u32>(maps::PORT_BY_IF)?
+            .set(port.ifindex, 0, 0)?)
     }),
     ("port of interface", |site| {
         let map = MapData::from_pin(site.pin(maps::PORT_BY_IF_FAR))?;
@@ -74,18 +85,41 @@ const DAMAGES: &[Damage] = &[
     ("subnet entry", |site| {
         let (id, mut subnets) = (table_id(site)?, site.array::<Subnet>(maps::SUBNETS)?);
         let subnet = subnets.get(&id, 0)?;
-        Ok(subnets.set(id, Subnet { gateway4: 1, ..subnet }, 0)?)
+        Ok(subnets.set(
+            id,
+            Subnet {
+                gateway4: 1,
+                ..subnet
+            },
+            0,
+        )?)
     }),
-    ("VNet number", |site| Ok(site.array::<u64>(maps::SCOPES)?.set(1, 5, 0)?)),
+    ("VNet number", |site| {
+        Ok(site.array::<u64>(maps::SCOPES)?.set(1, 5, 0)?)
+    }),
     ("settings", |site| {
         let mut settings = site.array::<Settings>(maps::SETTINGS)?;
         let now = settings.get(&0, 0)?;
-        Ok(settings.set(0, Settings { icmp_burst: 0, ..now }, 0)?)
+        Ok(settings.set(
+            0,
+            Settings {
+                icmp_burst: 0,
+                ..now
+            },
+            0,
+        )?)
     }),
     ("another table was in force", |site| {
         let mut settings = site.array::<Settings>(maps::SETTINGS)?;
         let now = settings.get(&0, 0)?;
-        Ok(settings.set(0, Settings { endpoints4: now.endpoints4 ^ 1, ..now }, 0)?)
+        Ok(settings.set(
+            0,
+            Settings {
+                endpoints4: now.endpoints4 ^ 1,
+                ..now
+            },
+            0,
+        )?)
     }),
     ("its content differed", |site| {
         let mut table: Array<_, SmallTable4> = inner(site, maps::SMALL4, table_id(site)?)?;
@@ -115,11 +149,16 @@ const DAMAGES: &[Damage] = &[
             inner(site, maps::COUNTERS4, table_id(site)?)?;
         let mut counters = counters;
         let last = counters.len() - 1;
-        let strange = vnet_gw_common::Counter { packets: 0x0a00_0000_0000_0009, bytes: 0 };
+        let strange = vnet_gw_common::Counter {
+            packets: 0x0a00_0000_0000_0009,
+            bytes: 0,
+        };
         Ok(counters.set(last, strange, 0)?)
     }),
     ("the program had gone", |site| {
-        let link = fs::read_dir(site.pin("links"))?.next().context("no link")??;
+        let link = fs::read_dir(site.pin("links"))?
+            .next()
+            .context("no link")??;
         Ok(fs::remove_file(link.path())?)
     }),
     ("belonged to no port", |site| {
@@ -139,7 +178,9 @@ const DAMAGES: &[Damage] = &[
 ];
 
 fn program_pin(site: &Site) -> Result<std::path::PathBuf> {
-    let programs = fs::read_dir(site.pin("programs"))?.next().context("no programs")??;
+    let programs = fs::read_dir(site.pin("programs"))?
+        .next()
+        .context("no programs")??;
     Ok(programs.path().join(maps::PROG_TC))
 }
 
@@ -166,7 +207,10 @@ fn every_damage_is_found_and_mended() -> Result<()> {
             mended += 1;
         }
         let stats = datapath.stats();
-        ensure!((stats.drift_found, stats.drift_mended) == (mended, mended), "{stats:?}");
+        ensure!(
+            (stats.drift_found, stats.drift_mended) == (mended, mended),
+            "{stats:?}"
+        );
         Ok(())
     })
 }
@@ -183,7 +227,11 @@ fn a_damaged_directory_is_built_anew() -> Result<()> {
         let subnets = site.array::<Subnet>(maps::SUBNETS)?;
         let hash = subnet_of(&image, "VNet1")?.stable_hash();
         let id = (1..subnets.len())
-            .find(|id| subnets.get(id, 0).is_ok_and(|subnet| subnet.subnet_hash == hash))
+            .find(|id| {
+                subnets
+                    .get(id, 0)
+                    .is_ok_and(|subnet| subnet.subnet_hash == hash)
+            })
             .context("no such subnet in the kernel")?;
         let mut blocks: Array<_, vnet_gw_common::table::Block> = inner(site, maps::BIG4, id)?;
         let root_at = blocks.get(&0, 0)?.0[Header::ROOT_AT];
@@ -191,7 +239,10 @@ fn a_damaged_directory_is_built_anew() -> Result<()> {
         root.0[1] ^= 1;
         blocks.set(root_at + 10, root, 0)?;
         let drift = datapath.reconcile()?;
-        ensure!(drift.differences.len() == 1 && drift.failed.is_empty(), "{drift:?}");
+        ensure!(
+            drift.differences.len() == 1 && drift.failed.is_empty(),
+            "{drift:?}"
+        );
         ensure!(datapath.reconcile()?.is_empty());
         Ok(())
     })

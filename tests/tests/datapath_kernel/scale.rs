@@ -18,7 +18,11 @@ use crate::bed::{
 };
 
 fn bound(milliseconds: u64) -> Duration {
-    Duration::from_millis(if cfg!(debug_assertions) { milliseconds * 12 } else { milliseconds })
+    Duration::from_millis(if cfg!(debug_assertions) {
+        milliseconds * 12
+    } else {
+        milliseconds
+    })
 }
 
 fn loads(count: usize, first_bound: Duration) -> Result<()> {
@@ -46,7 +50,10 @@ fn loads(count: usize, first_bound: Duration) -> Result<()> {
             let report = datapath.apply(next.clone())?;
             let took = start.elapsed();
             println!("{what} on top of {count}: {took:?}");
-            ensure!(report.tables_edited == 1 && report.routes_changed == 1, "{report:?}");
+            ensure!(
+                report.tables_edited == 1 && report.routes_changed == 1,
+                "{report:?}"
+            );
             ensure!(took < bound(150), "{what}: {took:?}");
         }
         let start = Instant::now();
@@ -56,7 +63,10 @@ fn loads(count: usize, first_bound: Duration) -> Result<()> {
         let tables = datapath.stats().tables;
         let table = tables.iter().find(|t| t.subnet == subnet && t.family == 4);
         let table = table.expect("the table");
-        ensure!(table.form == TableForm::Directory && table.routes > count, "{table:?}");
+        ensure!(
+            table.form == TableForm::Directory && table.routes > count,
+            "{table:?}"
+        );
         println!("{} + {} bytes", table.table_bytes, table.counter_bytes);
         ensure!(table.table_bytes < 150_000_000, "{table:?}");
         drop(datapath);
@@ -104,14 +114,32 @@ fn a_thousand_tables() -> Result<()> {
             addresses: vec![[10, 1, b, a].into()],
             ip_forwarding: false,
         };
-        image.ports.insert(ResourceId::new(&format!("/nics/{i}")), port);
-        image.subnets.insert(id, Arc::new(SubnetImage { v4: v4.clone(), ..(*subnet).clone() }));
+        image
+            .ports
+            .insert(ResourceId::new(&format!("/nics/{i}")), port);
+        image.subnets.insert(
+            id,
+            Arc::new(SubnetImage {
+                v4: v4.clone(),
+                ..(*subnet).clone()
+            }),
+        );
     }
     let mut peered = image.clone();
     for subnet in peered.subnets.values_mut() {
-        let peering = ActionImage::Peering { vnet: subnet.vnet.clone(), accepts_forwarded: true };
-        let v4 = joined(&subnet.v4, vec![peering], vec![("10.77.0.0/16".parse()?, 0)]);
-        *subnet = Arc::new(SubnetImage { v4, ..(**subnet).clone() });
+        let peering = ActionImage::Peering {
+            vnet: subnet.vnet.clone(),
+            accepts_forwarded: true,
+        };
+        let v4 = joined(
+            &subnet.v4,
+            vec![peering],
+            vec![("10.77.0.0/16".parse()?, 0)],
+        );
+        *subnet = Arc::new(SubnetImage {
+            v4,
+            ..(**subnet).clone()
+        });
     }
     let (image, peered) = (Arc::new(image), Arc::new(peered));
     bed.at_host(|site| {
@@ -121,10 +149,18 @@ fn a_thousand_tables() -> Result<()> {
             let report = datapath.apply(next.clone())?;
             println!("{TABLES} tables {what}: {:?}", start.elapsed());
             ensure!(report.subnets_changed == TABLES, "{report:?}");
-            ensure!(start.elapsed() < bound(3_000), "{what}: {:?}", start.elapsed());
+            ensure!(
+                start.elapsed() < bound(3_000),
+                "{what}: {:?}",
+                start.elapsed()
+            );
         }
-        let bytes: u64 =
-            datapath.stats().tables.iter().map(|t| t.table_bytes + t.counter_bytes).sum();
+        let bytes: u64 = datapath
+            .stats()
+            .tables
+            .iter()
+            .map(|t| t.table_bytes + t.counter_bytes)
+            .sum();
         println!("{bytes} bytes");
         ensure!(bytes < 20_000_000, "{bytes} bytes for {TABLES} tables");
         drop(datapath);
@@ -136,7 +172,11 @@ fn a_thousand_tables() -> Result<()> {
         let start = Instant::now();
         datapath.apply(Arc::new(Image::default()))?;
         println!("{TABLES} tables removed: {:?}", start.elapsed());
-        ensure!(start.elapsed() < bound(5_000), "removed: {:?}", start.elapsed());
+        ensure!(
+            start.elapsed() < bound(5_000),
+            "removed: {:?}",
+            start.elapsed()
+        );
         ensure!(datapath.reconcile()?.is_empty());
         Ok(())
     })

@@ -166,7 +166,10 @@ impl Datapath {
         if !same || self.unfinished {
             self.reach(image, &mut report)?;
         }
-        report.warnings = self.ports.warnings();
+        report
+            .warnings
+            .extend(self.directory.warning().map(str::to_owned));
+        report.warnings.extend(self.ports.warnings());
         report.duration = start.elapsed();
         self.totals.applies += 1;
         self.totals.last_apply = Some(report.duration);

@@ -11,7 +11,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -72,6 +72,8 @@ impl Instance {
 pub(super) struct Directory {
     path: PathBuf,
     _lock: Flock<File>,
+    /// What the operator should know about the place.
+    warning: Option<String>,
 }
 
 impl Directory {
@@ -79,10 +81,19 @@ impl Directory {
     pub(super) fn create(instance: &Instance) -> Result<Self, DatapathError> {
         // Names reach here from the command line, too.
         Instance::new(&instance.name)?;
-        mount_bpffs()?;
-        let path = instance.pins();
-        make(&path)?;
-        let directory = Self::lock(instance, path)?;
+        let mounted = mount_bpffs()?;
+        let mut directory = loop {
+            make(&instance.pins())?;
+            if let Some(directory) = Self::lock(instance)? {
+                break directory;
+            }
+        };
+        if mounted && in_own_mount_namespace() {
+            directory.warning = Some(format!(
+                "{BPFFS} is mounted in this mount namespace only, so forwarding ends with it: start \
+                 with `nsenter --net=…` instead of `ip netns exec`, or mount the host's bpffs here"
+            ));
+        }
         make(&directory.links())?;
         make(&directory.programs())?;
         Ok(directory)
@@ -91,30 +102,47 @@ impl Directory {
     /// `None` where the instance has no directory.
     pub(super) fn existing(instance: &Instance) -> Result<Option<Self>, DatapathError> {
         Instance::new(&instance.name)?;
-        let path = instance.pins();
-        if !path.is_dir() {
+        if !instance.pins().is_dir() {
             return Ok(None);
         }
-        Self::lock(instance, path).map(Some)
+        Self::lock(instance)
     }
 
-    fn lock(instance: &Instance, path: PathBuf) -> Result<Self, DatapathError> {
-        let opened = File::open(&path).map_err(|source| DatapathError::Pin {
-            operation: "opening",
+    /// `None` where it was removed in the meantime.
+    fn lock(instance: &Instance) -> Result<Option<Self>, DatapathError> {
+        let path = instance.pins();
+        let failed = |operation, source| DatapathError::Pin {
+            operation,
             path: path.clone(),
             source,
-        })?;
-        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path, _lock: lock }),
-            Err((_, Errno::EWOULDBLOCK)) => Err(DatapathError::Busy {
-                instance: instance.name.clone(),
-            }),
-            Err((_, errno)) => Err(DatapathError::Pin {
-                operation: "locking",
-                path,
-                source: errno.into(),
-            }),
-        }
+        };
+        let opened = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|source| failed("opening", source))?,
+        };
+        let lock = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let instance = instance.name.clone();
+                return Err(DatapathError::Busy { instance });
+            }
+            Err((_, errno)) => return Err(failed("locking", errno.into())),
+        };
+        // What was locked may be a directory that was removed before, and made again since.
+        let locked = lock
+            .metadata()
+            .map_err(|source| failed("reading", source))?
+            .ino();
+        let same = fs::metadata(&path).is_ok_and(|now| now.ino() == locked);
+        Ok(same.then_some(Self {
+            path,
+            _lock: lock,
+            warning: None,
+        }))
+    }
+
+    pub(super) fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -169,14 +197,37 @@ pub(super) fn names(path: &Path) -> Vec<String> {
     names
 }
 
-fn mount_bpffs() -> Result<(), DatapathError> {
+/// In a mount namespace of its own, as under `ip netns exec`, a bpffs mounted by us is seen by
+/// nobody else, and goes with the namespace.
+fn in_own_mount_namespace() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let (ours, init) = (namespace("self"), namespace("1"));
+    ours.is_some() && init.is_some() && ours != init
+}
+
+/// Whether it had to be mounted.
+fn mount_bpffs() -> Result<bool, DatapathError> {
     let path = Path::new(BPFFS);
-    let failed = |source: Errno| DatapathError::Bpffs {
+    let failed = |source: io::Error| DatapathError::Bpffs {
         path: path.to_owned(),
-        source: source.into(),
+        source,
     };
-    if statfs(path).map_err(failed)?.filesystem_type() == BPF_FS_MAGIC {
-        return Ok(());
+    let there = || {
+        let kind = statfs(path).map(|found| found.filesystem_type());
+        kind.map(|kind| kind == BPF_FS_MAGIC)
+            .map_err(|errno| failed(errno.into()))
+    };
+    if there()? {
+        return Ok(false);
+    }
+    // Of two that find none, the second must not cover what the first mounts and fills.
+    let _one_at_a_time = File::open(path)
+        .and_then(|file| {
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+        })
+        .map_err(failed)?;
+    if there()? {
+        return Ok(false);
     }
     mount(
         Some("bpf"),
@@ -185,10 +236,10 @@ fn mount_bpffs() -> Result<(), DatapathError> {
         MsFlags::empty(),
         Some("mode=0700"),
     )
-    .map_err(failed)?;
-    match statfs(path).map_err(failed)?.filesystem_type() {
-        BPF_FS_MAGIC => Ok(()),
-        _ => Err(DatapathError::NotBpffs {
+    .map_err(|errno| failed(errno.into()))?;
+    match there()? {
+        true => Ok(true),
+        false => Err(DatapathError::NotBpffs {
             path: path.to_owned(),
         }),
     }

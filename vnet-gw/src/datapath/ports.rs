@@ -176,7 +176,7 @@ impl Ports {
             }
             let differs = known
                 .is_none_or(|before| before.image != entry.image || before.state != entry.state);
-            let wrote = self.write(maps, nic, &entry, device)?;
+            let wrote = self.write(maps, nic, &entry, attacher, devices)?;
             report.changed += usize::from(wrote || differs);
             self.by_nic.insert(nic.clone(), entry);
         }
@@ -189,9 +189,10 @@ impl Ports {
         maps: &Maps,
         nic: &ResourceId,
         entry: &Entry,
-        device: Option<&Netdev>,
+        attacher: &Attacher<'_>,
+        devices: &Netdevs,
     ) -> Result<bool, DatapathError> {
-        let value = entry.value(nic, device);
+        let value = entry.value(nic, entry.ifindex.and_then(|ifindex| devices.get(ifindex)));
         let mut wrote = false;
         if let Some(held) = self.ports.held().get(&entry.place.id).copied()
             && !may_change_in_place(&held, &value)
@@ -222,6 +223,7 @@ impl Ports {
         for ifindex in self.interfaces_of(entry.place.id) {
             if entry.ifindex != Some(ifindex) || entry.hook.is_none() {
                 self.clear_interface(maps, ifindex)?;
+                attacher.unfilter(ifindex, devices)?;
                 wrote = true;
             }
         }
