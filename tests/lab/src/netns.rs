@@ -139,6 +139,22 @@ impl Netns {
         }
     }
 
+    /// Packets that `device` has received and sent.
+    pub fn packets(&self, device: &str) -> Result<(u64, u64)> {
+        let text = self.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let fields = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.trim() == device)
+            .map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>())
+            .with_context(|| format!("{} has no device {device}", self.name))?;
+        // Eight fields of what was received, bytes and packets first, then as many of what was sent.
+        let number = |at: usize| fields.get(at).and_then(|word: &&str| word.parse().ok());
+        number(1)
+            .zip(number(9))
+            .with_context(|| format!("/proc/net/dev shows {device} in an unknown form"))
+    }
+
     /// Sets `key`, with dots between its parts, to `value`. Not for keys with a dot in a part.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/{}", key.replace('.', "/"));

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use vnet_gw_lab::workload::DEVICE;
 
 use super::{
     caught,
@@ -161,7 +162,9 @@ impl Page<'_> {
             .count();
         let routes = list(self.counters, "routes")?;
         let packets: u64 = routes.iter().map(|row| number(row, "packets")).sum();
-        let rate: f64 = routes.iter().map(|row| self.rate("routes", row).1).sum();
+        let rate = routes
+            .iter()
+            .fold(0.0, |sum, row| sum + self.rate("routes", row).1);
         let dropped: Vec<String> = list(self.counters, "reasons")?
             .iter()
             .filter(|row| row["outcome"] == "dropped")
@@ -187,23 +190,25 @@ impl Page<'_> {
     }
 
     fn ports(&self) -> Result<String> {
-        let rows: Vec<Vec<String>> = list(&self.ports, "value")?
-            .iter()
-            .map(|port| {
-                let addresses = port["addresses"].as_array().into_iter().flatten();
-                let addresses: Vec<&str> = addresses.filter_map(Value::as_str).collect();
-                let statistics = &port["statistics"];
-                vec![
-                    name(port, "networkInterface"),
-                    text(port, "device"),
-                    text(port, "hook"),
-                    text(port, "state"),
-                    thousands(number(statistics, "rxPackets")),
-                    thousands(number(statistics, "txPackets")),
-                    addresses.join(", "),
-                ]
-            })
-            .collect();
+        let mut rows = Vec::new();
+        for port in list(&self.ports, "value")? {
+            let addresses = port["addresses"].as_array().into_iter().flatten();
+            let addresses: Vec<&str> = addresses.filter_map(Value::as_str).collect();
+            let nic = name(port, "networkInterface");
+            // Counted in the workload: what TCX hands straight to the far end of a veth, the
+            // host's end does not see.
+            let workload = self.example.workload(&nic)?;
+            let (received, sent) = workload.netns.packets(DEVICE)?;
+            rows.push(vec![
+                nic,
+                text(port, "device"),
+                text(port, "hook"),
+                text(port, "state"),
+                thousands(sent),
+                thousands(received),
+                addresses.join(", "),
+            ]);
+        }
         let headings = [
             "port",
             "device",
