@@ -1,6 +1,6 @@
 //! Changes while packets flow: none of another flow is lost, and counts go on.
 
-use std::{thread::sleep, time::Duration};
+use std::{fs, thread::sleep, time::Duration};
 
 use anyhow::{Result, ensure};
 use ipnet::Ipv4Net;
@@ -12,8 +12,8 @@ use vnet_gw_core::{
 use vnet_gw_lab::{Workload, probe::Flow, template::Template, workload::Offloads};
 
 use crate::bed::{
-    B, Bed, image, image_after, joined, many_actions, many_routes, nic, subnet_of, two_vnets,
-    with_routes, workload,
+    B, Bed, image, image_after, joined, many_actions, many_routes, nic, reaches, subnet_of,
+    two_vnets, with_routes, workload,
 };
 
 const PER_SECOND: u32 = 3_000;
@@ -210,4 +210,48 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
             Ok(())
         })
     })
+}
+
+/// A start of another build loads its programs beside the old ones and swaps them in the links.
+#[test]
+fn another_build_takes_over() -> Result<()> {
+    let bed = Bed::new()?;
+    let template = two_vnets();
+    let workloads = bed.plug(&template, Offloads::ForXdp)?;
+    let (a, b) = (workload(&workloads, "a"), workload(&workloads, "b"));
+    let now = image(&template)?;
+    for hook in [HookChoice::Tcx, HookChoice::Xdp] {
+        bed.at_host(|site| {
+            let mut datapath = site.open(hook)?;
+            datapath.apply(now.clone())?;
+            let before = datapath.program_ids();
+            drop(datapath);
+            // The programs of this build under the name of another one.
+            let programs = site.pin("programs");
+            let own = fs::read_dir(&programs)?.next().expect("programs")?.path();
+            fs::rename(&own, programs.join("0123456789abcdef"))?;
+
+            ensure!(reaches(a, B)?, "no reply before");
+            let flow = Flow::start(&a.netns, &b.netns, B.parse()?, PER_SECOND)?;
+            sleep(Duration::from_millis(100));
+            let mut datapath = site.open(hook)?;
+            datapath.apply(now.clone())?;
+            sleep(Duration::from_millis(100));
+            let report = flow.finish()?;
+            ensure!(report.is_whole(), "{hook:?}: {report}");
+            let after = datapath.program_ids();
+            ensure!(
+                before.iter().all(|id| !after.contains(id)),
+                "{before:?}, {after:?}"
+            );
+            ensure!(
+                !programs.join("0123456789abcdef").exists(),
+                "the old ones are left"
+            );
+            let drift = datapath.reconcile()?;
+            ensure!(drift.is_empty(), "{drift:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
