@@ -2,4 +2,3 @@ mod diff;
 mod image;
 mod property;
 mod random;
-mod speed;
