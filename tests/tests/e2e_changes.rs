@@ -1,5 +1,6 @@
 //! Changes and ends while packets flow: nobody else may notice. A paced flow with sequence numbers
 //! is counted where it arrives.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, thread, time::Duration};
 

@@ -1,5 +1,6 @@
 //! The lab itself, on plain routing of the kernel: what it measures with must be right, and nothing
 //! may stay behind.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env, fs,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigHandler, Signal, kill},
     unistd::Pid,
 };
 use vnet_gw_lab::{
@@ -165,6 +166,11 @@ fn victim(test: &str) -> (Child, String) {
 }
 
 fn live_and_wait() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        // A shell's background job inherits some of them ignored.
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.unwrap();
+    }
     let lab = Lab::new().unwrap();
     let a = lab.namespace("a").unwrap();
     let log = lab.dir().join("sleep.log");
