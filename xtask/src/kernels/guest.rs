@@ -19,7 +19,7 @@ use vnet_gw_lab::{
     workload::{DEVICE, Offloads, plug},
 };
 
-use super::{machine, pktgen};
+use super::{bench, machine, pktgen};
 
 /// Where the guest has them.
 pub(super) const DAEMON: &str = "/bin/vnet-gw";
@@ -62,6 +62,7 @@ fn prove() -> Result<String> {
         said.push(run.with_context(|| format!("--hook {hook}"))?);
         stage.end().with_context(|| format!("--hook {hook}"))?;
     }
+    said.push(bench::prove().context("the bench")?);
     let verified = verified
         .iter()
         .map(|(program, count)| format!("{program} {count}"));

@@ -3,6 +3,7 @@
 //! Each kernel boots with a file system in memory that holds this program, the daemon and what both
 //! need; [`guest`] is what runs there. No KVM is used, so it works in any virtual machine.
 
+mod bench;
 mod debian;
 mod guest;
 mod initramfs;
@@ -54,12 +55,18 @@ pub(crate) fn run(suites: &[OsString]) -> Result<ExitCode> {
         .map(|suite| debian::kernel(suite).with_context(|| format!("the kernel of {suite}")))
         .collect::<Result<_>>()?;
     ebpf::build(None)?;
-    let daemon = tree::build("vnet-gw", "vnet-gw")?;
+    let binaries = [
+        (guest::DAEMON, tree::build("vnet-gw", "vnet-gw")?),
+        (
+            bench::BENCH,
+            tree::build("vnet-gw-tests", "fastpath-bench")?,
+        ),
+    ];
     let mut failed = 0;
     for kernel in &kernels {
         let started = Instant::now();
         eprintln!("booting {} of {}", kernel.release, kernel.suite);
-        let verdict = boot(kernel, daemon.clone())
+        let verdict = boot(kernel, &binaries)
             .with_context(|| format!("kernel {} of {}", kernel.release, kernel.suite))?;
         let said = match &verdict {
             Verdict::Good(summary) => format!("ok, {summary}"),
@@ -82,17 +89,15 @@ pub(crate) fn run(suites: &[OsString]) -> Result<ExitCode> {
     })
 }
 
-fn boot(kernel: &Kernel, daemon: PathBuf) -> Result<Verdict> {
+fn boot(kernel: &Kernel, binaries: &[(&str, PathBuf)]) -> Result<Verdict> {
     let mut image = Initramfs::new()?;
     image.file("/init", &tree::root().join("tests/kernels/init"), true)?;
     image.file(guest::TEMPLATE, &run::template_path(), false)?;
     image.bytes("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", false)?;
     image.bytes("/etc/group", b"root:x:0:\n", false)?;
     let own = env::current_exe().context("finding this program")?;
-    let mut programs = vec![
-        ("/bin/xtask".to_owned(), own),
-        (guest::DAEMON.to_owned(), daemon),
-    ];
+    let mut programs = vec![("/bin/xtask", own)];
+    programs.extend_from_slice(binaries);
     for (at, name) in [
         ("/bin/busybox", "busybox"),
         // busybox's own shell takes its `ip` for the real one.
@@ -103,7 +108,7 @@ fn boot(kernel: &Kernel, daemon: PathBuf) -> Result<Verdict> {
         let Some(path) = tree::find(name) else {
             bail!("{name} is not there any more")
         };
-        programs.push((at.to_owned(), path));
+        programs.push((at, path));
     }
     for (at, path) in &programs {
         image.program(at, path)?;
