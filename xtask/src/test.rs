@@ -113,7 +113,7 @@ struct Summary {
     failed: u64,
     ignored: u64,
     programs: u32,
-    /// The last line that failed, or else the last line.
+    /// The last line that failed, or else the last of a program that has tests.
     line: String,
 }
 
@@ -161,11 +161,13 @@ impl Summary {
                 .and_then(|n| n.parse().ok())
                 .unwrap_or(0)
         };
-        self.passed += count(" passed");
+        let passed = count(" passed");
+        self.passed += passed;
         self.failed += count(" failed");
         self.ignored += count(" ignored");
         self.programs += 1;
-        if line.contains("FAILED") || !self.line.contains("FAILED") {
+        let worth_more = passed > 0 || self.line.is_empty();
+        if line.contains("FAILED") || (worth_more && !self.line.contains("FAILED")) {
             self.line = line.to_owned();
         }
     }
@@ -174,6 +176,16 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_word_is_of_a_program_that_has_tests() {
+        let mut summary = Summary::default();
+        summary.add("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        let good = "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
+        summary.add(good);
+        summary.add("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!((summary.passed, summary.line.as_str()), (7, good));
+    }
 
     #[test]
     fn a_failure_stays_the_last_word() {
