@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use vnet_gw_lab::Lab;
 
 use crate::{
-    Options,
+    Options, noise,
     report::Report,
     routes::Set,
     subject::{Kind, Subject},
@@ -51,6 +51,7 @@ pub(crate) fn run(
                     kind, wire, object, ..
                 } = &mut subjects[at];
                 options.progress(&format!("{name}, round {}: {kind}", round + 1));
+                let before = noise::read(options.cpu())?;
                 let rate = traffic::measure(
                     plan.generator,
                     object,
@@ -62,6 +63,7 @@ pub(crate) fn run(
                 )
                 .and_then(|arrived| arrived.rate(kind.routes()))
                 .with_context(|| format!("{name}, {kind}, round {}", round + 1))?;
+                report.noise += noise::read(options.cpu())? - before;
                 report.add(name, kind.name(), "Mpps", rate / 1e6);
             }
         }

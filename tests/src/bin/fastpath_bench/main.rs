@@ -10,6 +10,7 @@ mod load;
 mod lookup;
 #[path = "../../../../vnet-gw-ebpf/src/bin/bench/names.rs"]
 mod names;
+mod noise;
 mod object;
 mod options;
 mod ours;
@@ -72,11 +73,8 @@ fn run(options: &Options) -> Result<()> {
         report.ratio(name, row, above, below);
     }
     print!("{}", report.table());
-    println!(
-        "\ngenerator: {}, on CPU {}",
-        generator.name(),
-        options.cpu()
-    );
+    println!();
+    noise::describe(&report, generator, options.cpu());
     let path = options.svg();
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)

@@ -5,6 +5,8 @@ use std::{fmt::Write as _, fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::noise::Share;
+
 /// One thing measured of one subject, over all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
@@ -25,6 +27,9 @@ pub(crate) struct Ratio {
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) ratios: Vec<Ratio>,
+    /// CPU time that others took while forwarding was measured.
+    #[serde(skip)]
+    pub(crate) noise: Share,
 }
 
 impl Report {

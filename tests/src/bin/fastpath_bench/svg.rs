@@ -1,11 +1,10 @@
-//! The plot: one group of bars for each measurement, each group on its own scale since their units
-//! differ.
+//! The plot: one group of bars for each measurement, all of one unit on one scale.
 
 use std::fmt::Write as _;
 
 use crate::report::{Report, Row, digits};
 
-const LABELS: usize = 190;
+const LABELS: usize = 260;
 const BAR: usize = 430;
 const VALUE: usize = 150;
 const LINE: usize = 18;
@@ -32,11 +31,7 @@ pub(crate) fn draw(report: &Report, title: &str) -> String {
         let group = rest.iter().take_while(|row| row.name == first.name).count();
         let (rows, next) = rest.split_at(group);
         rest = next;
-        let top = rows
-            .iter()
-            .flat_map(|row| &row.values)
-            .copied()
-            .fold(0.0, f64::max);
+        let top = highest(report, first.unit);
         for (i, row) in rows.iter().enumerate() {
             let name = if i == 0 { row.name.as_str() } else { "" };
             bar(&mut body, row, name, y, top);
@@ -61,6 +56,13 @@ pub(crate) fn draw(report: &Report, title: &str) -> String {
     svg.push_str(&body);
     svg.push_str("</svg>\n");
     svg
+}
+
+fn highest(report: &Report, unit: &str) -> f64 {
+    let rows = report.rows.iter().filter(|row| row.unit == unit);
+    rows.flat_map(|row| &row.values)
+        .copied()
+        .fold(0.0, f64::max)
 }
 
 fn bar(body: &mut String, row: &Row, name: &str, y: usize, top: f64) {
