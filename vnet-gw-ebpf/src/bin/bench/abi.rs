@@ -35,5 +35,5 @@ pub(crate) const AS_SENT: u32 = 0;
 pub(crate) const ROUTED: u32 = 1;
 pub(crate) const FOREIGN: u32 = 2;
 
-/// TTL or hop limit of every generated frame.
-pub(crate) const TTL: u8 = 64;
+/// TTL or hop limit of every generated frame: pktgen's, which cannot be told another.
+pub(crate) const TTL: u8 = 32;
