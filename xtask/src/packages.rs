@@ -46,10 +46,10 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     };
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
-    let what = format!("installing {list}");
-    if step::run(&what, &mut apt(&arguments)).is_ok() {
+    let what = "apt-get install";
+    if step::run(what, &mut apt(&arguments)).is_ok() {
         return Ok(());
     }
-    step::run("updating apt's package lists", &mut apt(&["update"]))?;
-    step::run(&what, &mut apt(&arguments)).map_err(|error| error.context(by_hand))
+    step::run("apt-get update", &mut apt(&["update"]))?;
+    step::run(what, &mut apt(&arguments)).map_err(|error| error.context(by_hand))
 }

@@ -61,12 +61,7 @@ fn follow(what: &str, command: &mut Command, output: Option<File>) -> Result<()>
         {
             break status;
         }
-        let last = lock(&said)
-            .iter()
-            .rev()
-            .find(|line| !line.is_empty())
-            .cloned();
-        progress.tell(last.as_deref().unwrap_or_default().trim());
+        progress.tell(&state(&lock(&said)));
         thread::sleep(Duration::from_millis(50));
     };
     // Not joined: a grandchild in the background may keep the pipe open.
@@ -82,6 +77,21 @@ fn follow(what: &str, command: &mut Command, output: Option<File>) -> Result<()>
         );
     }
     Ok(())
+}
+
+/// The last line, and of a build how many crates it has begun: the last one may take long.
+fn state(said: &[String]) -> String {
+    let last = said.iter().rev().find(|line| !line.is_empty());
+    let last = last.map_or("", |line| line.trim());
+    let begun = said
+        .iter()
+        .filter(|line| line.trim_start().starts_with("Compiling "))
+        .count();
+    if begun > 1 {
+        format!("{last} (crate {begun})")
+    } else {
+        last.to_owned()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
