@@ -40,11 +40,11 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             let text = format!("{error:#}");
             println!("{text}");
-            println!(
-                "{}{}",
-                machine::BAD,
-                text.lines().next().unwrap_or_default()
-            );
+            // One line: what failed, and the last that was said about it.
+            let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+            let first = lines.next().unwrap_or_default();
+            let last = lines.next_back().map(|last| format!(" … {last}"));
+            println!("{}{first}{}", machine::BAD, last.unwrap_or_default());
             ExitCode::FAILURE
         }
     }

@@ -57,12 +57,11 @@ fn tell(file: &str, command: &str) -> Result<()> {
     fs::write(&path, format!("{command}\n")).with_context(|| format!("{command:?} to {path}"))
 }
 
-/// `     pkts-sofar: 1000  errors: 0`
+/// `     pkts-sofar: 1000  errors: 0`. Errors are packets that the first queue had no room for and
+/// pktgen made again: they are not among those sent.
 fn sent(report: &str) -> Option<u64> {
     let (_, rest) = report.split_once("pkts-sofar: ")?;
-    let mut words = rest.split_whitespace();
-    let sent = words.next()?.parse().ok()?;
-    (words.next() == Some("errors:") && words.next() == Some("0")).then_some(sent)
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -70,12 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_count_as_not_sent() {
-        assert_eq!(
-            sent("x\n     pkts-sofar: 1000  errors: 0\n  started"),
-            Some(1000)
-        );
-        assert_eq!(sent("     pkts-sofar: 1000  errors: 3\n"), None);
+    fn errors_are_not_among_those_sent() {
+        let report = "x\n     pkts-sofar: 1000  errors: 3\n  started: 1us";
+        assert_eq!(sent(report), Some(1000));
         assert_eq!(sent("Result: Idle"), None);
     }
 }
