@@ -164,7 +164,7 @@ impl Datapath {
             self.mend(&mut Drift::default());
         }
         if !same || self.unfinished {
-            self.reach(image, &mut report)?;
+            self.reach(image, &mut report, start)?;
         }
         report
             .warnings
@@ -176,7 +176,12 @@ impl Datapath {
         Ok(report)
     }
 
-    fn reach(&mut self, image: Arc<Image>, report: &mut ApplyReport) -> Result<(), DatapathError> {
+    fn reach(
+        &mut self,
+        image: Arc<Image>,
+        report: &mut ApplyReport,
+        start: Instant,
+    ) -> Result<(), DatapathError> {
         let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
         let port_ids = self.ports.plan(&image)?;
         let plan = self.tables.plan(&image, &mut self.scopes, &self.maps)?;
@@ -195,7 +200,9 @@ impl Datapath {
         self.unfinished = true;
         self.image = Some(image.clone());
         self.port_ids = port_ids;
-        self.carry_out(&image, plan, &places, &devices, report)?;
+        let ports_went = self.carry_out(&image, plan, &places, &devices, report)?;
+        report.in_force = start.elapsed();
+        self.settle(ports_went)?;
         self.unfinished = false;
         Ok(())
     }
@@ -218,6 +225,7 @@ impl Datapath {
         Ok(places)
     }
 
+    /// Puts the plan into force; whether ports went.
     fn carry_out(
         &mut self,
         image: &Image,
@@ -225,7 +233,7 @@ impl Datapath {
         places: &Places,
         devices: &Netdevs,
         report: &mut ApplyReport,
-    ) -> Result<(), DatapathError> {
+    ) -> Result<bool, DatapathError> {
         let Self {
             maps,
             ports,
@@ -250,7 +258,7 @@ impl Datapath {
         report.endpoints_rebuilt |= endpoints.remove(maps, &self.wanted)?;
         tables.forget_unknown();
         self.programs.forget_others(&self.directory)?;
-        self.settle(gone > 0)
+        Ok(gone > 0)
     }
 
     /// Once no packet can be using what was taken out: frees it.

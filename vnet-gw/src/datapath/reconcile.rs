@@ -22,7 +22,7 @@ impl Datapath {
         };
         self.mend(&mut drift);
         if self.unfinished {
-            let again = self.reach(image, &mut ApplyReport::default());
+            let again = self.reach(image, &mut ApplyReport::default(), start);
             note(&mut drift.failed, "carrying on with the last change", again);
         } else {
             let followed = self.follow(&mut drift);

@@ -25,6 +25,9 @@ pub struct ApplyReport {
     /// Ports that are in the image but not in service, and other things worth telling, one line
     /// each. They do not fail the apply: a device may appear later.
     pub warnings: Vec<String>,
+    /// Until every packet saw the new state.
+    pub in_force: Duration,
+    /// Until what was replaced was freed, too: about a grace period more.
     pub duration: Duration,
 }
 

@@ -67,7 +67,8 @@ struct Loaded {
     counters: f64,
 }
 
-/// From a topology to tables in the kernel, twice: the whole, then one more peering.
+/// From a topology to what every packet sees, twice: the whole, then one more peering. (What was
+/// replaced is freed after that.)
 fn load(instance: &Instance, steps: [&Topology; 2], routes: usize) -> Result<Loaded> {
     let mut datapath = Datapath::open(instance, HookChoice::Xdp)?;
     let mut previous: Option<Arc<Image>> = None;
@@ -79,8 +80,9 @@ fn load(instance: &Instance, steps: [&Topology; 2], routes: usize) -> Result<Loa
             &CompileOptions::default(),
             previous.as_deref(),
         )?);
-        datapath.apply(image.clone())?;
-        *time = begin.elapsed().as_secs_f64() * 1e3;
+        let compiled = begin.elapsed();
+        let report = datapath.apply(image.clone())?;
+        *time = (compiled + report.in_force).as_secs_f64() * 1e3;
         previous = Some(image);
     }
     let stats = datapath.stats();

@@ -74,6 +74,17 @@ impl<P: Prefix> RouteNumbers<P> {
         &mut self,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Result<RouteChange, TableError> {
+        let (next, change) = self.next(prefixes)?;
+        *self = next;
+        Ok(change)
+    }
+
+    /// [`Self::assign`] that leaves these numbers as they are and yields the new ones beside what
+    /// changed.
+    pub fn next(
+        &self,
+        prefixes: impl IntoIterator<Item = P>,
+    ) -> Result<(Self, RouteChange), TableError> {
         let mut change = RouteChange::default();
         let mut assigned: Vec<(P, u32)> = Vec::with_capacity(self.assigned.len());
         let mut old = self.assigned.iter().peekable();
@@ -124,13 +135,10 @@ impl<P: Prefix> RouteNumbers<P> {
         }
 
         let highest = change.added.last().copied().unwrap_or(0);
-        if stride_for(highest) > self.stride {
-            self.stride = stride_for(highest);
-            change.fresh = true;
-        }
+        let stride = self.stride.max(stride_for(highest));
+        change.fresh |= stride > self.stride;
         change.numbers = assigned.iter().map(|(_, number)| *number).collect();
-        self.assigned = assigned;
-        Ok(change)
+        Ok((Self { assigned, stride }, change))
     }
 }
 

@@ -157,8 +157,11 @@ impl<F: Family> Table<F> {
         image: &TableImage<F::Net>,
         actions: Vec<Action>,
     ) -> Result<Plan<F>, TableError> {
+        let (numbers, routes) = self
+            .numbers
+            .next(image.routes.iter().map(|(prefix, _)| *prefix))?;
         let mut plan = Plan {
-            numbers: self.numbers.clone(),
+            numbers,
             actions: self.actions.clone(),
             entries: Vec::with_capacity(image.routes.len()),
             step: Step::Keep,
@@ -168,9 +171,6 @@ impl<F: Family> Table<F> {
             fresh: false,
         };
         let actions = plan.actions.assign(actions)?;
-        let routes = plan
-            .numbers
-            .assign(image.routes.iter().map(|(prefix, _)| *prefix))?;
         let numbered = image.routes.iter().zip(&routes.numbers);
         plan.entries
             .extend(numbered.map(|((prefix, action), route)| RouteEntry {
