@@ -18,7 +18,12 @@ use crate::{step, tree};
 /// Follows the suite's kernel for virtual machines: small, and veth and pktgen are modules in it.
 const META: &str = "linux-image-cloud-amd64";
 /// What a kernel package may be split into.
-const PARTS: &[&str] = &["linux-image-", "linux-binary-", "linux-modules-"];
+const PARTS: &[&str] = &[
+    "linux-image-",
+    "linux-base-",
+    "linux-binary-",
+    "linux-modules-",
+];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel, unpacked.
@@ -46,11 +51,18 @@ pub(super) fn kernel(suite: &str) -> Result<Kernel> {
     }
     let version = fs::read_to_string(dir.join("version")).context("reading the version")?;
     let release = release(&dir)?;
+    let modules = dir.join("lib/modules").join(&release);
+    // Beside its modules since Debian's 7.x.
+    let images = [
+        dir.join("boot").join(format!("vmlinuz-{release}")),
+        modules.join("vmlinuz"),
+    ];
+    let image = images.into_iter().find(|image| image.is_file());
     Ok(Kernel {
         suite: suite.to_owned(),
         version: version.trim().to_owned(),
-        image: dir.join("boot").join(format!("vmlinuz-{release}")),
-        modules: dir.join("lib/modules").join(&release),
+        image: image.with_context(|| format!("{} has no vmlinuz", dir.display()))?,
+        modules,
         release,
     })
 }
@@ -104,23 +116,19 @@ fn fetch(suite: &str, dir: &Path) -> Result<()> {
 
 /// Of the one kernel below `dir`.
 fn release(dir: &Path) -> Result<String> {
-    let boot = dir.join("boot");
+    let modules = dir.join("lib/modules");
     let mut found = Vec::new();
-    for entry in fs::read_dir(&boot).with_context(|| format!("listing {}", boot.display()))? {
+    for entry in fs::read_dir(&modules).with_context(|| format!("listing {}", modules.display()))? {
         let name = entry
-            .with_context(|| format!("listing {}", boot.display()))?
+            .with_context(|| format!("listing {}", modules.display()))?
             .file_name();
-        found.extend(
-            name.to_string_lossy()
-                .strip_prefix("vmlinuz-")
-                .map(str::to_owned),
-        );
+        found.push(name.to_string_lossy().into_owned());
     }
     match found.as_slice() {
         [one] => Ok(one.clone()),
         _ => bail!(
-            "{} has {} kernels: remove {}",
-            boot.display(),
+            "{} has {} kernels, not one: remove {}",
+            modules.display(),
             found.len(),
             dir.display()
         ),
