@@ -65,7 +65,7 @@ pub fn port_id(ifindex: u32) -> Option<u32> {
     let id = if ifindex < IFINDEX_DIRECT {
         VG_PORT_BY_IF.get(ifindex).copied()?
     } else {
-        let id = VG_PORT_BY_FAR.get_ptr(&ifindex)?;
+        let id = VG_PORT_BY_FAR.get_ptr(ifindex)?;
         // SAFETY: a live element of the map; a concurrent update of these four bytes is atomic.
         unsafe { *id }
     };

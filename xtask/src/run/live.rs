@@ -41,9 +41,20 @@ pub(super) fn run(binary: &Path, hook: Hook) -> Result<ExitCode> {
     }
     traffic.stop()?;
     drop(example);
-    print!("{last}");
-    println!("\nThe example is gone: no process, namespace, pin or socket of it is left.");
+    tell(&format!(
+        "{last}\nThe example is gone: no process, namespace, pin or socket of it is left."
+    ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line; whether anybody still reads.
+fn tell(text: &str) -> Result<bool> {
+    let mut out = io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("writing to standard output"),
+    }
 }
 
 /// How to look around from another shell.
@@ -78,11 +89,15 @@ fn show(example: &mut Example, traffic: &Traffic, screen: &Screen, binary: &str)
         let text = page.text()?;
         if screen.is_terminal() {
             screen.paint(&text).context("painting the terminal")?;
-        } else if seconds == 0 {
-            println!("{text}");
         } else if seconds % TOLD_EVERY == 0 {
-            println!("{}", page.line()?);
-            io::stdout().flush().context("writing")?;
+            let told = if seconds == 0 {
+                text.clone()
+            } else {
+                page.line()?
+            };
+            if !tell(&told)? {
+                return Ok(text);
+            }
         }
         if caught().is_some() {
             return Ok(text);
