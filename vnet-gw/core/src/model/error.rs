@@ -1,6 +1,6 @@
 //! What is wrong with a template, in ARM's shape: a code, a sentence, and where.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Value, json};
 
@@ -100,6 +100,40 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// The most characters of one piece of input that an error shows.
+const MAX_SHOWN: usize = 80;
+
+/// The longest message: what is left of a chain of variables, each of which is named.
+const MAX_MESSAGE: usize = 1_000;
+
+/// The longest target: a child's id, all of whose names are as long as Azure allows, has 420.
+const MAX_TARGET: usize = 500;
+
+/// A piece of input as an error shows it: its beginning, where it is long.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => Cow::Borrowed(text),
+        Some(_) => Cow::Owned(text.chars().take(MAX_SHOWN - 1).chain(['…']).collect()),
+    }
+}
+
+/// Beginning and end: what is long because much is put together says where and why at its ends.
+fn cut_inside(text: &mut String, most: usize) {
+    // No text has more characters than bytes, and counting is for the few that are this long.
+    if text.len() <= most {
+        return;
+    }
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() > most {
+        let (head, tail) = (most / 2, most - most / 2 - 1);
+        *text = chars[..head]
+            .iter()
+            .chain(['…'].iter())
+            .chain(&chars[chars.len() - tail..])
+            .collect();
+    }
+}
+
 /// Collects errors, so that all of them are told at once.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
@@ -109,8 +143,12 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    pub(super) fn push(&mut self, error: ArmError) {
+    pub(super) fn push(&mut self, mut error: ArmError) {
         if self.list.len() < MAX_DETAILS {
+            cut_inside(&mut error.message, MAX_MESSAGE);
+            if let Some(target) = &mut error.target {
+                cut_inside(target, MAX_TARGET);
+            }
             self.list.push(error);
         } else {
             self.untold += 1;
@@ -177,6 +215,27 @@ mod tests {
                 .starts_with("60 things are wrong (the first 50"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let eighty = "é".repeat(80);
+        assert_eq!(cut(&eighty), eighty);
+        assert_eq!(cut(&"é".repeat(81)), format!("{}…", "é".repeat(79)));
+
+        let mut errors = Errors::default();
+        let long = format!("Start {} end.", "é".repeat(5_000));
+        errors.push(ArmError::new("A", long.clone()).at(long));
+        let error = errors.into_result().unwrap_err();
+        let target = error.target.unwrap();
+        assert_eq!(error.message.chars().count(), MAX_MESSAGE);
+        assert_eq!(target.chars().count(), MAX_TARGET);
+        for text in [error.message, target] {
+            assert!(
+                text.starts_with("Start ") && text.ends_with(" end."),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Resource types, ids and names.
 
-use super::{ArmError, ResourceId};
+use super::{ArmError, ResourceId, error::cut};
 
 /// The resource types of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +77,10 @@ impl Kind {
             ArmError::new(
                 code,
                 format!(
-                    "The resource '{name}' has the type {resource_type}, which is not supported \
+                    "The resource '{}' has the type {}, which is not supported \
                      yet: remove it. Supported below {PROVIDER} are {}.",
+                    cut(&name),
+                    cut(resource_type),
                     types.join(", ")
                 ),
             )
@@ -105,7 +107,8 @@ impl Kind {
             ArmError::new(
                 "InvalidResourceReference",
                 format!(
-                    "'{text}' is not the id of a {}: write {}.",
+                    "'{}' is not the id of a {}: write {}.",
+                    cut(text),
                     self.noun(),
                     self.id("/subscriptions/…/resourceGroups/…", &["…"; 2])
                 ),
@@ -203,8 +206,9 @@ pub(super) fn check_name(
     Err(ArmError::new(
         "InvalidResourceName",
         format!(
-            "The name '{name}' of a {noun} is invalid: use {least} to {most} letters, digits, '.', \
-             '-' and '_', a letter or digit first and a letter, digit or '_' last."
+            "The name '{}' of a {noun} is invalid: use {least} to {most} letters, digits, '.', \
+             '-' and '_', a letter or digit first and a letter, digit or '_' last.",
+            cut(name)
         ),
     ))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ArmError,
-    error::Errors,
+    error::{Errors, cut},
     path::Path,
     template::node::{Fields, Node},
 };
@@ -37,6 +37,8 @@ pub(super) const REFUSED: Rule = Rule::Refused(Neutral::Empty);
 /// The fields of an object that were found to be in its schema.
 pub(super) struct Object<'v, 'p> {
     fields: &'v Fields<'v>,
+    /// It is no object, which is told: that nothing is in it follows.
+    broken: bool,
     pub(super) path: &'p Path<'p>,
 }
 
@@ -54,12 +56,14 @@ impl<'v, 'p> Object<'v, 'p> {
             Node::Object(fields) => Self::of(fields, path, schema, errors),
             Node::Null => Object {
                 fields: &NO_FIELDS,
+                broken: false,
                 path,
             },
             _ => {
                 errors.push(format_error("This must be an object.", path));
                 Object {
                     fields: &NO_FIELDS,
+                    broken: true,
                     path,
                 }
             }
@@ -83,7 +87,8 @@ impl<'v, 'p> Object<'v, 'p> {
                 Some((_, Rule::Refused(neutral))) if !is_neutral(value, *neutral) => {
                     errors.push(not_supported(name, &path.key(name)));
                 }
-                // The same property twice: which one counts is a guess.
+                // The same property twice, as an expression can make it: which one counts is a
+                // guess. Of the text itself it is told before.
                 Some(_) => {
                     if fields
                         .iter()
@@ -98,7 +103,11 @@ impl<'v, 'p> Object<'v, 'p> {
                 }
             }
         }
-        Object { fields, path }
+        Object {
+            fields,
+            broken: false,
+            path,
+        }
     }
 
     /// A field; one that is null is not there.
@@ -106,6 +115,24 @@ impl<'v, 'p> Object<'v, 'p> {
         self.fields
             .get(name)
             .filter(|value| !matches!(value, Node::Null))
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether no text is written there: not what is written wrong, an error of its own.
+    pub(super) fn lacks_text(&self, name: &str) -> bool {
+        self.lacks(name) || matches!(self.get(name), Some(Node::Text(text)) if text.is_empty())
+    }
+
+    /// Whether no item is written there: not what is written wrong, an error of its own.
+    pub(super) fn lacks_items(&self, name: &str) -> bool {
+        self.lacks(name) || matches!(self.get(name), Some(Node::Array(items)) if items.is_empty())
+    }
+
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        !self.broken && self.get(name).is_none()
     }
 
     /// A text; an empty one is not there (exported templates have `"nextHopIpAddress": ""`).
@@ -119,8 +146,7 @@ impl<'v, 'p> Object<'v, 'p> {
 
     /// A text without which the object means nothing.
     pub(super) fn needed_text(&self, name: &str, errors: &mut Errors) -> Option<&'v str> {
-        if matches!(self.get(name), None | Some(Node::Text(_))) && self.text(name, errors).is_none()
-        {
+        if self.lacks_text(name) {
             errors.push(format_error(
                 format!("The property '{name}' is missing: add it."),
                 self.path,
@@ -178,7 +204,11 @@ impl<'v, 'p> Object<'v, 'p> {
             .find(|value| value.eq_ignore_ascii_case(text));
         if found.is_none() {
             errors.push(format_error(
-                format!("'{text}' is not one of {}: correct it.", values.join(", ")),
+                format!(
+                    "'{}' is not one of {}: correct it.",
+                    cut(text),
+                    values.join(", ")
+                ),
                 &self.path.key(name),
             ));
         }
@@ -234,7 +264,7 @@ fn unknown(name: &str, path: &Path<'_>, schema: Schema) -> ArmError {
         .map(|(_, known)| format!("; did you mean '{known}'?"))
         .unwrap_or_else(|| ": correct or remove it.".to_owned());
     format_error(
-        format!("Azure has no property '{name}' here{near}"),
+        format!("Azure has no property '{}' here{near}", cut(name)),
         &path.key(name),
     )
 }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use serde_json::{Map, Value};
 
-use super::{ArmError, template::json};
+use super::{ArmError, error::cut, template::json};
 
 /// What a deployment knows besides its template.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,8 @@ impl DeployOptions {
                 return Err(ArmError::new(
                     code,
                     format!(
-                        "'{text}' cannot be a {noun}: use 1 to 90 letters, digits, '-', '_', '.', '(' and ')'."
+                        "'{}' cannot be a {noun}: use 1 to 90 letters, digits, '-', '_', '.', '(' and ')'.",
+                        cut(text)
                     ),
                 ));
             }
@@ -68,7 +69,13 @@ impl DeployOptions {
 /// `InvalidDeploymentParameters…` where the text is not such a file, or where a parameter is a
 /// reference to a key vault.
 pub fn parse_parameters_file(text: &str) -> Result<Map<String, Value>, ArmError> {
-    let Value::Object(mut file) = json::parse(text, &OnceCell::new())?.to_value() else {
+    let blanked = OnceCell::new();
+    let root = json::parse(text, &blanked)?;
+    // As a map, the file would keep but one of two values.
+    if let Some(path) = root.duplicates(1).into_iter().next() {
+        return Err(invalid("The name is there twice: remove one.").at(path));
+    }
+    let Value::Object(mut file) = root.to_value() else {
         return Err(invalid(
             "A parameters file is a JSON object: write {\"parameters\": {…}}.",
         ));
@@ -87,7 +94,7 @@ pub fn parse_parameters_file(text: &str) -> Result<Map<String, Value>, ArmError>
 }
 
 fn value(name: &str, entry: Value) -> Result<Value, ArmError> {
-    let path = format!("parameters.{name}");
+    let path = format!("parameters.{}", cut(name));
     let Value::Object(mut entry) = entry else {
         return Err(invalid("A parameter is an object: write {\"value\": …}.").at(path));
     };
@@ -135,6 +142,11 @@ mod tests {
             ),
             (r#"{"parameters": []}"#, Some("parameters")),
             (r#"{"contentVersion": "1.0.0.0"}"#, None),
+            (
+                r#"{"parameters": {"a": {"value": 1}, "A": {"value": 2}}}"#,
+                Some("parameters.A"),
+            ),
+            (r#"{"a": [{"b": 1, "b": 2}]}"#, Some("a[0].b")),
             ("[]", None),
         ] {
             let error = parse_parameters_file(file).unwrap_err();

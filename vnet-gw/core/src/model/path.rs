@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::error::cut;
+
 /// A path that borrows its steps: a route among a million costs nothing.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'p> {
@@ -24,7 +26,7 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root(text) => f.write_str(text),
-            Path::Key(parent, name) => write!(f, "{parent}.{name}"),
+            Path::Key(parent, name) => write!(f, "{parent}.{}", cut(name)),
             Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }

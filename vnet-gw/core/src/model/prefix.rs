@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::ArmError;
+use super::{ArmError, error::cut};
 
 /// A prefix as written.
 ///
@@ -16,8 +16,9 @@ pub(super) fn parse(text: &str) -> Result<IpNet, ArmError> {
         ArmError::new(
             "InvalidAddressPrefixFormat",
             format!(
-                "'{text}' is not an address prefix: write it in CIDR notation, such as 10.0.0.0/24 \
-                 or fd00:1::/64."
+                "'{}' is not an address prefix: write it in CIDR notation, such as 10.0.0.0/24 \
+                 or fd00:1::/64.",
+                cut(text)
             ),
         )
     })?;

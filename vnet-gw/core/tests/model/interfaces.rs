@@ -239,7 +239,7 @@ fn devices() {
         "DeviceInUse",
         "networkInterfaces/b",
     );
-    for bad in ["", "..", "a/b", "a b", "longer-than-15-bytes"] {
+    for bad in ["", "..", "lo", "a/b", "a b", "longer-than-15-bytes"] {
         let tags = json!({ "vnet-gw:device": bad });
         refused(
             &[vnet1(), plugged("a", tags)],

@@ -177,7 +177,57 @@ fn names_of_properties_compare_without_case_but_stand_once() {
     let topology = good(resources.as_array().expect("resources"));
     assert!(topology.network_interfaces[&id("networkInterfaces/nic1")].enable_ip_forwarding);
     let error = set(NIC, "IPConfigurations", &json!([])).expect_err("twice");
-    assert_eq!(error.code, "InvalidRequestFormat");
+    assert_eq!(error.code, "InvalidTemplate");
+    // Made by an expression, it is seen where it is read.
+    let made =
+        "[createObject('ipConfigurations', createArray(), 'IPConfigurations', createArray())]";
+    let made =
+        json!({"type": "Microsoft.Network/networkInterfaces", "name": "n", "properties": made});
+    let error = parse(&[made]).expect_err("twice");
+    assert!(error.has_code("InvalidRequestFormat"), "{error}");
+    assert!(error.lines().join("").contains("there twice"), "{error}");
+}
+
+#[test]
+fn what_is_written_wrong_is_told_once() {
+    for (list, place) in [
+        (
+            json!({"addressPrefixes": "10.0.0.0/16"}),
+            "addressSpace.addressPrefixes",
+        ),
+        (
+            json!({"addressPrefixes": ""}),
+            "addressSpace.addressPrefixes",
+        ),
+        (json!("10.0.0.0/16"), "addressSpace"),
+    ] {
+        let network = resource("virtualNetworks", "VNet1", json!({"addressSpace": list}));
+        refused(&[network], "InvalidRequestFormat", place);
+    }
+    for (name, value) in [
+        ("addressPrefixes", json!("10.0.0.0/24")),
+        ("addressPrefix", json!(1)),
+    ] {
+        let mut subnet = json!({"name": "s", "properties": {}});
+        subnet["properties"][name] = value;
+        let properties =
+            json!({"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [subnet]});
+        let network = resource("virtualNetworks", "VNet1", properties);
+        refused(&[network], "InvalidRequestFormat", name);
+    }
+    for kind in ["virtualNetworks", "networkInterfaces"] {
+        refused(
+            &[resource(kind, "name", json!("text"))],
+            "InvalidRequestFormat",
+            "properties",
+        );
+    }
+    let nic = resource(
+        "networkInterfaces",
+        "nic1",
+        json!({"ipConfigurations": "x"}),
+    );
+    refused(&[nic], "InvalidRequestFormat", "ipConfigurations");
 }
 
 #[test]

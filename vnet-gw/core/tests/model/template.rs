@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vnet_gw_core::model::{ArmError, DeployOptions, ResourceId, Topology, parse_template};
 
-use crate::support::{GROUP, vnet, with};
+use crate::support::{GROUP, resource, vnet, with};
 
 fn deploy(template: &Value, parameters: &Value) -> Result<Topology, ArmError> {
     let options = DeployOptions {
@@ -353,11 +353,112 @@ fn text_that_is_not_json_says_where() {
 
 #[test]
 fn a_property_that_is_there_twice_is_no_guess() {
-    let text = r#"{"resources": [{"type": "Microsoft.Network/routeTables", "name": "T",
-        "properties": {"routes": []}, "properties": {}}]}"#;
-    let error = parse_template(text, &DeployOptions::default()).expect_err("twice");
-    assert_eq!(error.code, "InvalidRequestFormat");
-    assert_eq!(error.target.as_deref(), Some("resources[0].properties"));
+    let table = r#""type": "Microsoft.Network/routeTables", "name": "T""#;
+    let copy = r#"{"name": "routes", "count": 1, "input": {}}"#;
+    let wide: String = (0..40).map(|n| format!(r#""v{n}": {n}, "#)).collect();
+    for (text, target) in [
+        (
+            r#"{"resources":[],"resources":[1]}"#.to_owned(),
+            "resources",
+        ),
+        (r#"{"resources":[],"Resources":[]}"#.to_owned(), "Resources"),
+        (
+            format!(
+                r#"{{"resources": [{{{table}, "properties": {{"routes": []}}, "properties": {{}}}}]}}"#
+            ),
+            "resources[0].properties",
+        ),
+        (
+            format!(r#"{{"resources": [{{{table}, "tags": {{"a": "1", "A": "2"}}}}]}}"#),
+            "resources[0].tags.A",
+        ),
+        (
+            format!(r#"{{"resources": [], "variables": {{{wide} "V7": 1}}}}"#),
+            "variables.V7",
+        ),
+        (
+            r#"{"resources": [], "outputs": {"o": [{"a": {"b": 1, "b": 1}}]}}"#.to_owned(),
+            "outputs.o[0].a.b",
+        ),
+        (
+            r#"{"resources": {"t": null, "t": null}}"#.to_owned(),
+            "resources.t",
+        ),
+        (
+            format!(
+                r#"{{"resources": [{{{table}, "properties": {{"routes": [1], "copy": [{copy}]}}}}]}}"#
+            ),
+            "resources[0].properties.copy[0].name",
+        ),
+        (
+            format!(r#"{{"resources": [], "variables": {{"ROUTES": 1, "copy": [{copy}]}}}}"#),
+            "variables.copy[0].name",
+        ),
+    ] {
+        let error = parse_template(&text, &DeployOptions::default()).expect_err("twice");
+        assert_eq!(error.code, "InvalidTemplate", "{text}: {error}");
+        assert_eq!(error.target.as_deref(), Some(target), "{text}: {error}");
+    }
+    // Symbolic names differ in case.
+    let text = format!(
+        r#"{{"resources": {{"t": {{{table}}}, "T": {{{}}}}}}}"#,
+        table.replace(r#""T""#, r#""U""#)
+    );
+    let topology = parse_template(&text, &DeployOptions::default()).expect("two tables");
+    assert_eq!(topology.route_tables.len(), 2);
+}
+
+#[test]
+fn no_error_repeats_all_that_a_template_says() {
+    let long = "x".repeat(40_000);
+    let nested = format!("[{}1{}]", "add(1, ".repeat(5_000), ")".repeat(5_000));
+    let properties = json!({"routes": [{"name": "r", "properties": {
+        "addressPrefix": long, "nextHopType": long, "nextHopIpAddress": long, long.as_str(): 1}}]});
+    let mut chain = serde_json::Map::new();
+    for n in 0..60 {
+        let next = format!("[variables('{long}{}')]", n + 1);
+        chain.insert(format!("{long}{n}"), json!({long.as_str(): next}));
+    }
+    let table = |name: &str, properties: &Value| resource("routeTables", name, properties.clone());
+    let network = |properties: Value| json!({"resources": [resource("virtualNetworks", "VNet1", properties)]});
+    for template in [
+        json!({"resources": [table(&nested, &json!({}))]}),
+        json!({"resources": [table(&" ".repeat(1_200), &json!({}))]}),
+        json!({"resources": [table(&long, &json!({}))]}),
+        json!({"resources": [table("T", &properties)]}),
+        json!({"resources": [resource(&long, &long, json!({}))]}),
+        json!({"resources": [with(table("T", &json!({})), "/id", json!(long))]}),
+        json!({"resources": [with(table("T", &json!({})), "/tags", json!({format!("vnet-gw:{long}"): "a"}))]}),
+        json!({"resources": [table(&format!("[variables('{long}0')]"), &json!({}))], "variables": chain}),
+        json!({"resources": [table(&format!("[{long}()]"), &json!({}))]}),
+        json!({"resources": [table(&format!("[{long}]"), &json!({}))]}),
+        json!({"resources": [table(&format!("[parameters('{long}')]"), &json!({}))]}),
+        json!({"resources": [table(&format!("[sub('{long}', 1)]"), &json!({}))]}),
+        json!({"resources": [table(&format!("[format('{{{long}}}', 1)]"), &json!({}))]}),
+        json!({"resources": [table(&format!("[resourceGroup().{long}]"), &json!({}))]}),
+        json!({"resources": [], long.as_str(): 1}),
+        json!({"resources": {long.as_str(): 1}}),
+        json!({"resources": [], "parameters": {long.as_str(): 1}}),
+        json!({"resources": [], "$schema": long}),
+        network(
+            json!({"addressSpace": {"addressPrefixes": [long]}, "dhcpOptions": {"dnsServers": [long]}}),
+        ),
+        network(
+            json!({"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [{"name": long}]}),
+        ),
+    ] {
+        let error = deploy(&template, &json!({})).expect_err("an error");
+        for line in error.lines() {
+            assert!(line.contains('…'), "{line}");
+            let length = line.chars().count();
+            // What is said besides is a list of functions or types, or the steps of a chain.
+            assert!(length <= 1_600, "{length}: {line}");
+            let run = line.split(|c| c != 'x' && c != ' ').map(str::len).max();
+            assert!(run <= Some(80), "{line}");
+        }
+    }
+    let error = deploy(&json!({"resources": []}), &json!({long.as_str(): 1})).expect_err("stray");
+    assert!(error.to_string().chars().count() < 300, "{error}");
 }
 
 #[test]

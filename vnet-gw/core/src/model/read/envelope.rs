@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     ArmError, ResourceId,
-    error::Errors,
+    error::{Errors, cut},
     id::Kind,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
     path::Path,
@@ -135,7 +135,10 @@ fn identity(
         errors.push(
             ArmError::new(
                 "InvalidTemplate",
-                format!("The id {id} is not that of {made}: correct the id, the name or the type."),
+                format!(
+                    "The id {} is not that of {made}: correct the id, the name or the type.",
+                    cut(written)
+                ),
             )
             .at(path.to_string()),
         );
@@ -181,9 +184,10 @@ fn tags(
                 ArmError::new(
                     "InvalidTag",
                     format!(
-                        "A {} has no tag '{name}': the tags are {TAG_DEVICE} and {TAG_HOST}, of \
+                        "A {} has no tag '{}': the tags are {TAG_DEVICE} and {TAG_HOST}, of \
                          network interfaces; correct or remove it.",
-                        kind.noun()
+                        kind.noun(),
+                        cut(name)
                     ),
                 )
                 .at(path.to_string()),

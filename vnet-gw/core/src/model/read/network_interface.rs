@@ -9,6 +9,7 @@ use super::{
 };
 use crate::model::{
     ArmError, ResourceId,
+    error::cut,
     id::{Kind, check_name, group_of},
     normalise_location,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
@@ -104,7 +105,7 @@ impl Reader<'_> {
             let path = list_path.index(index);
             ip_configurations.extend(self.ip_configuration(item, &path, id));
         }
-        if object.array("ipConfigurations", self.errors).is_empty() {
+        if object.lacks_items("ipConfigurations") {
             self.errors.push(format_error(
                 "A network interface needs at least one ipConfiguration: add it.",
                 &list_path,
@@ -122,7 +123,7 @@ impl Reader<'_> {
                     "InvalidTag",
                     format!(
                         "'{}' cannot name a netdev: {reason}.",
-                        device.as_deref().unwrap_or_default()
+                        cut(device.as_deref().unwrap_or_default())
                     ),
                 )
                 .at(format!("{}.tags.{TAG_DEVICE}", envelope.path_text())),
@@ -183,13 +184,13 @@ impl Reader<'_> {
                 &address_path,
             ));
         }
-        if method == Some("Static") && address.is_none() {
+        if method == Some("Static") && object.lacks_text("privateIPAddress") {
             self.errors.push(format_error(
                 "The allocation method Static needs a privateIPAddress: add it.",
                 &path,
             ));
         }
-        if object.get("subnet").is_none() {
+        if object.lacks("subnet") {
             self.errors.push(format_error(
                 "An ipConfiguration needs its subnet: add {\"id\": \"…\"}.",
                 &path,
@@ -218,7 +219,10 @@ fn mac_address(text: &str) -> Result<[u8; 6], ArmError> {
     let wrong = |why: &str| {
         ArmError::new(
             "InvalidMacAddress",
-            format!("'{text}' cannot be a network interface's MAC address: {why}."),
+            format!(
+                "'{}' cannot be a network interface's MAC address: {why}.",
+                cut(text)
+            ),
         )
     };
     let malformed = || wrong("write it like 00-0D-3A-12-34-56");
@@ -255,6 +259,10 @@ fn check_device(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("it is empty; remove the tag to leave the interface unplugged"),
         "." | ".." => Err("Linux refuses it"),
+        // Every network namespace has it, and what is sent there comes back.
+        "lo" => Err(
+            "it is the loopback device, which no workload is behind; name the host's side of the workload's link",
+        ),
         name if name.len() > 15 => Err("it is longer than 15 bytes"),
         name if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) => {
             Err("it has a '/', a ':' or white space")
@@ -304,6 +312,7 @@ mod tests {
             "",
             ".",
             "..",
+            "lo",
             "a/b",
             "a b",
             "a\tb",

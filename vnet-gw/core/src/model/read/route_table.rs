@@ -9,6 +9,7 @@ use std::{
 use super::{Reader, envelope::Envelope, virtual_network::NESTED};
 use crate::model::{
     ArmError, Route, RouteNextHop, RouteTable,
+    error::cut,
     id::Kind,
     normalise_location,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema},
@@ -134,7 +135,10 @@ impl Reader<'_> {
             self.errors.push(
                 ArmError::new(
                     "NotSupported",
-                    format!("The service tag '{text}' is not supported yet: write its prefixes."),
+                    format!(
+                        "The service tag '{}' is not supported yet: write its prefixes.",
+                        cut(text)
+                    ),
                 )
                 .at(path.to_string()),
             );

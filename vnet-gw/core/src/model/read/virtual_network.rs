@@ -6,6 +6,7 @@ use super::{Reader, envelope::Envelope};
 use crate::model::{
     ArmError, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
     VirtualNetworkPeering,
+    error::cut,
     id::{Kind, group_of},
     normalise_location,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
@@ -116,7 +117,7 @@ impl Reader<'_> {
         let space = object.get("addressSpace").unwrap_or(&Node::Null);
         let space = Object::open(space, &space_path, ADDRESS_SPACE, self.errors);
         let address_space = self.prefixes(&space, "addressPrefixes");
-        if space.array("addressPrefixes", self.errors).is_empty() {
+        if !object.is_broken() && space.lacks_items("addressPrefixes") {
             self.errors.push(format_error(
                 "A virtual network needs an address space: add addressPrefixes.",
                 &space_path,
@@ -224,7 +225,7 @@ impl Reader<'_> {
                 }
                 _ => {}
             }
-        } else if object.array("addressPrefixes", self.errors).is_empty() {
+        } else if object.lacks_text("addressPrefix") && object.lacks_items("addressPrefixes") {
             self.errors.push(format_error(
                 "A subnet needs an addressPrefix: add one.",
                 path,
@@ -258,7 +259,7 @@ impl Reader<'_> {
         if object.boolean("doNotVerifyRemoteGateways", self.errors) == Some(true) {
             self.draft.unverified_gateways.insert(id.clone());
         }
-        if object.get("remoteVirtualNetwork").is_none() {
+        if object.lacks("remoteVirtualNetwork") {
             self.errors.push(format_error(
                 "A peering needs its remoteVirtualNetwork: add {\"id\": \"…\"}.",
                 path,
@@ -314,7 +315,10 @@ impl Reader<'_> {
         let address = text.trim().parse().map_err(|_| {
             ArmError::new(
                 "InvalidIPAddressFormat",
-                format!("'{text}' is not an IP address: write one such as 10.0.0.4 or fd00:1::4."),
+                format!(
+                    "'{}' is not an IP address: write one such as 10.0.0.4 or fd00:1::4.",
+                    cut(text)
+                ),
             )
             .at(path.to_string())
         });

@@ -9,7 +9,11 @@ mod route_table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ArmError, ResourceId, Topology, error::Errors, read::Draft};
+use super::{
+    ArmError, ResourceId, Topology,
+    error::{Errors, cut},
+    read::Draft,
+};
 
 /// The topology of a draft; what breaks a rule is collected.
 pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
@@ -73,7 +77,11 @@ fn check_location(
         errors.push(error(
             "InvalidResourceReference",
             target,
-            format!("It is in {here}, but {other}, which it belongs to, is in {there}: use one location."),
+            format!(
+                "It is in {}, but {other}, which it belongs to, is in {}: use one location.",
+                cut(here),
+                cut(there)
+            ),
         ));
     }
 }

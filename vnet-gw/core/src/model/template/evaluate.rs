@@ -13,7 +13,7 @@ use super::{
     functions,
     node::{Fields, Node},
 };
-use crate::model::{ArmError, DeployOptions};
+use crate::model::{ArmError, DeployOptions, error::cut};
 
 /// Iterations of all copies of a template: a count too many by mistake must not take all memory.
 const MAX_ITERATIONS: usize = 2_000_000;
@@ -80,10 +80,15 @@ pub(super) fn invalid(message: impl Into<String>) -> ArmError {
     ArmError::new("InvalidTemplate", message)
 }
 
+/// Two of one name: which one counts would be a guess.
+pub(super) fn twice() -> ArmError {
+    invalid("The name is there twice: rename or remove one.")
+}
+
 /// Puts a step of the path before what the error has.
 pub(super) fn within(mut error: ArmError, step: &str) -> ArmError {
     let rest = error.target.take().unwrap_or_default();
-    error.target = Some(format!("{step}{rest}"));
+    error.target = Some(format!("{}{rest}", cut(step)));
     error
 }
 
@@ -137,6 +142,9 @@ impl<'t> Evaluator<'t> {
             let (name, count) = self
                 .copy_loop(&mut copy, loops)
                 .map_err(|error| within(error, &path))?;
+            if fields.get(&name).is_some() {
+                return Err(twice().at(format!("{path}.name")));
+            }
             let mut items = Vec::with_capacity(count);
             for index in 0..count {
                 let mut item = input.clone();
@@ -185,7 +193,8 @@ impl<'t> Evaluator<'t> {
     fn run(&self, source: &str, loops: &Loops) -> Result<Cow<'_, Value>, ArmError> {
         let expression = expression::parse(source).map_err(|error| {
             invalid(format!(
-                "The expression [{source}] cannot be read: {error}."
+                "The expression [{}] cannot be read: {error}.",
+                cut(source)
             ))
         })?;
         self.value_of(&expression, loops)
@@ -218,10 +227,12 @@ impl<'t> Evaluator<'t> {
             Some(Parameter::Given(value)) => Ok(Cow::Borrowed(value)),
             Some(Parameter::Default(lazy)) => self.lazy(lazy, "parameters", name),
             Some(Parameter::Missing) => Err(invalid(format!(
-                "The parameter '{name}' has neither a value nor a defaultValue: give one."
+                "The parameter '{}' has neither a value nor a defaultValue: give one.",
+                cut(name)
             ))),
             None => Err(invalid(format!(
-                "The template has no parameter '{name}': declare it below \"parameters\"."
+                "The template has no parameter '{}': declare it below \"parameters\".",
+                cut(name)
             ))),
         }
     }
@@ -230,7 +241,8 @@ impl<'t> Evaluator<'t> {
         match self.variables.get(&name.to_lowercase()) {
             Some(lazy) => self.lazy(lazy, "variables", name),
             None => Err(invalid(format!(
-                "The template has no variable '{name}': declare it below \"variables\"."
+                "The template has no variable '{}': declare it below \"variables\".",
+                cut(name)
             ))),
         }
     }
@@ -247,12 +259,14 @@ impl<'t> Evaluator<'t> {
         let key = format!("{group}('{}')", name.to_lowercase());
         if self.active.borrow().contains(&key) {
             return Err(invalid(format!(
-                "{key} is defined by itself: break the circle."
+                "{} is defined by itself: break the circle.",
+                cut(&key)
             )));
         }
         if self.active.borrow().len() >= MAX_CHAIN {
             return Err(invalid(format!(
-                "{key} is one of over {MAX_CHAIN} in a chain: shorten it."
+                "{} is one of over {MAX_CHAIN} in a chain: shorten it.",
+                cut(&key)
             )));
         }
         self.active.borrow_mut().push(key);
@@ -261,7 +275,7 @@ impl<'t> Evaluator<'t> {
         self.active.borrow_mut().pop();
         result.map_err(|error| {
             let step = error.target.clone().unwrap_or_default();
-            invalid(format!("In {group}.{name}{step}: {}", error.message))
+            invalid(format!("In {group}.{}{step}: {}", cut(name), error.message))
         })?;
         Ok(Cow::Borrowed(lazy.value.get_or_init(|| node.to_value())))
     }
@@ -320,7 +334,8 @@ fn property<'a>(object: Cow<'a, Value>, name: &str) -> Result<Cow<'a, Value>, Ar
     }
     let missing = || {
         invalid(format!(
-            "There is no property '{name}' in what the expression gives."
+            "There is no property '{}' in what the expression gives.",
+            cut(name)
         ))
     };
     match object {
@@ -334,7 +349,8 @@ fn property<'a>(object: Cow<'a, Value>, name: &str) -> Result<Cow<'a, Value>, Ar
             Ok(Cow::Owned(fields.remove(&key).unwrap_or_default()))
         }
         _ => Err(invalid(format!(
-            "'{name}' cannot be taken from what is no object."
+            "'{}' cannot be taken from what is no object.",
+            cut(name)
         ))),
     }
 }
@@ -342,7 +358,8 @@ fn property<'a>(object: Cow<'a, Value>, name: &str) -> Result<Cow<'a, Value>, Ar
 fn element<'a>(array: Cow<'a, Value>, index: &Value) -> Result<Cow<'a, Value>, ArmError> {
     let Some(length) = array.as_array().map(Vec::len) else {
         return Err(invalid(format!(
-            "[{index}] cannot be taken from what is no array."
+            "[{}] cannot be taken from what is no array.",
+            cut(&index.to_string())
         )));
     };
     let at = index
@@ -351,7 +368,8 @@ fn element<'a>(array: Cow<'a, Value>, index: &Value) -> Result<Cow<'a, Value>, A
         .filter(|n| *n < length);
     let Some(at) = at else {
         return Err(invalid(format!(
-            "[{index}] is outside the array, which has {length} elements."
+            "[{}] is outside the array, which has {length} elements.",
+            cut(&index.to_string())
         )));
     };
     Ok(match array {

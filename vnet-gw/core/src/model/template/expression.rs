@@ -1,5 +1,7 @@
 //! The grammar of template expressions, `"[concat(variables('a').b[0], '-x')]"`.
 
+use crate::model::error::cut;
+
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
@@ -98,7 +100,7 @@ impl Parser<'_> {
         }
         self.skip_space();
         if !self.take('(') {
-            return Err(self.wrong(&format!("'(' is expected after {name}")));
+            return Err(self.wrong(&format!("'(' is expected after {}", cut(&name))));
         }
         let mut arguments = Vec::new();
         self.skip_space();
@@ -138,7 +140,8 @@ impl Parser<'_> {
             .find(|c: char| !c.is_ascii_digit())
             .map_or(rest.len(), |n| n + 1);
         let number = rest[..end].parse();
-        let number = number.map_err(|_| self.wrong(&format!("'{}' is no integer", &rest[..end])));
+        let number =
+            number.map_err(|_| self.wrong(&format!("'{}' is no integer", cut(&rest[..end]))));
         self.at += end;
         number
     }

@@ -7,7 +7,7 @@ use super::{
     evaluate::invalid,
     functions::{Args, plain},
 };
-use crate::model::ArmError;
+use crate::model::{ArmError, error::cut};
 
 /// A width beyond this is a mistake.
 const MAX_WIDTH: usize = 1_024;
@@ -41,7 +41,7 @@ pub(super) fn format_text(args: &Args<'_, '_>) -> Result<Value, ArmError> {
 }
 
 fn placeholder(item: &str, values: &[std::borrow::Cow<'_, Value>]) -> Result<String, ArmError> {
-    let wrong = || invalid(format!("format() cannot do {{{item}}}: correct it."));
+    let wrong = || invalid(format!("format() cannot do {{{}}}: correct it.", cut(item)));
     let (item_head, style) = item.split_once(':').unwrap_or((item, ""));
     let (number, width) = item_head.split_once(',').unwrap_or((item_head, "0"));
     let value = number

@@ -11,7 +11,7 @@ use super::{
     format::format_text,
     network,
 };
-use crate::model::ArmError;
+use crate::model::{ArmError, error::cut};
 
 type Result<T> = std::result::Result<T, ArmError>;
 
@@ -79,8 +79,9 @@ pub(super) fn call<'a>(
     match value {
         Some(value) => value.map(Cow::Owned),
         None => Err(invalid(format!(
-            "The template function '{name}' is not supported: write its result instead. \
-             Supported are {SUPPORTED}."
+            "The template function '{}' is not supported: write its result instead. \
+             Supported are {SUPPORTED}.",
+            cut(name)
         ))),
     }
 }
@@ -138,7 +139,8 @@ impl<'a> Args<'a, '_> {
     }
 
     pub(super) fn wrong(&self, wanted: &str, value: &Value) -> ArmError {
-        let shown: String = value.to_string().chars().take(60).collect();
+        let value = value.to_string();
+        let shown = cut(&value);
         invalid(format!(
             "{}() takes {wanted} here, not {shown}: correct it.",
             self.name
@@ -234,7 +236,8 @@ fn copy_index(args: &Args<'_, '_>, loops: &Loops) -> Result<Value> {
     };
     let index = loops.index(name).ok_or_else(|| match name {
         Some(name) => invalid(format!(
-            "copyIndex('{name}') is not inside a copy of that name."
+            "copyIndex('{}') is not inside a copy of that name.",
+            cut(name)
         )),
         None => invalid("copyIndex() is not inside a copy."),
     })?;

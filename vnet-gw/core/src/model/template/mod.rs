@@ -17,7 +17,10 @@ use self::{
     evaluate::{Evaluator, Lazy, Loops, invalid, within},
     node::{Fields, Node},
 };
-use super::{ArmError, DeployOptions, error::Errors};
+use super::{
+    ArmError, DeployOptions,
+    error::{Errors, MAX_DETAILS, cut},
+};
 
 /// A resource of the template, evaluated.
 #[derive(Debug)]
@@ -59,6 +62,12 @@ pub(super) fn read<'t>(
     let Some(root) = errors.keep(json::parse(text, blanked)) else {
         return Vec::new();
     };
+    for path in root.duplicates(MAX_DETAILS) {
+        errors.push(invalid("The name is there twice: remove one.").at(path));
+    }
+    if !errors.is_empty() {
+        return Vec::new();
+    }
     let Node::Object(mut root) = root else {
         errors.push(invalid(
             "A template is a JSON object: write {\"resources\": […]}.",
@@ -96,9 +105,10 @@ fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
         {
             None => errors.push(
                 invalid(format!(
-                    "A template has no '{name}' at its top: correct or remove it."
+                    "A template has no '{}' at its top: correct or remove it.",
+                    cut(name)
                 ))
-                .at(name),
+                .at(cut(name)),
             ),
             Some((_, Some(feature))) if !value.is_empty() => errors.push(
                 ArmError::new(
@@ -123,8 +133,9 @@ fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
     if !matches!(file, "" | "deploymenttemplate.json") {
         errors.push(
             invalid(format!(
-                "'{file}' is not the schema of a resource group's template, which is \
-                 deploymentTemplate.json: give that kind of file."
+                "'{}' is not the schema of a resource group's template, which is \
+                 deploymentTemplate.json: give that kind of file.",
+                cut(file)
             ))
             .at("$schema"),
         );
@@ -164,6 +175,9 @@ fn evaluator<'t>(
             };
             for (name, value) in unrolled.into_pairs() {
                 let value = evaluate::shield(value);
+                if evaluator.variables.contains_key(&name.to_lowercase()) {
+                    return Err(evaluate::twice().at(format!("variables.copy[{number}].name")));
+                }
                 evaluator
                     .variables
                     .insert(name.to_lowercase(), Lazy::new(Cow::Owned(value)));

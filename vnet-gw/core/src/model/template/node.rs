@@ -1,13 +1,15 @@
 //! JSON that borrows its texts: a million routes are a million small objects, and nearly all that
 //! is in them is looked at once.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
+
+use crate::model::path::Path;
 
 /// A JSON value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +52,43 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// The paths of names that stand in their object already, the first `most` of them. Names
+    /// compare without case, but for the symbolic names of resources.
+    pub(in crate::model) fn duplicates(&self, most: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find_duplicates(Path::Root(""), false, most, &mut found);
+        found
+    }
+
+    fn find_duplicates(
+        &self,
+        path: Path<'_>,
+        symbolic: bool,
+        most: usize,
+        found: &mut Vec<String>,
+    ) {
+        match self {
+            Self::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    item.find_duplicates(path.index(index), false, most, found);
+                }
+            }
+            Self::Object(fields) => {
+                for name in fields.duplicates(symbolic) {
+                    if found.len() < most {
+                        let path = path.key(name).to_string();
+                        found.push(path.trim_start_matches('.').to_owned());
+                    }
+                }
+                for (name, value) in fields.iter() {
+                    let symbolic = name.eq_ignore_ascii_case("resources");
+                    value.find_duplicates(path.key(name), symbolic, most, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// As the value that expressions compute with.
     pub(in crate::model) fn to_value(&self) -> Value {
         match self {
@@ -86,7 +125,35 @@ impl From<Value> for Node<'_> {
     }
 }
 
+/// Up to so many fields every pair is looked at: nearly all objects, and none needs a set.
+const FEW_FIELDS: usize = 16;
+
 impl<'t> Fields<'t> {
+    /// The names that are there already, further up.
+    fn duplicates(&self, with_case: bool) -> Vec<&str> {
+        let names = self.0.iter().map(|(name, _)| name.as_ref());
+        if self.0.len() > FEW_FIELDS {
+            let mut seen = HashSet::with_capacity(self.0.len());
+            return names
+                .filter(|name| {
+                    !seen.insert(match with_case {
+                        true => Cow::Borrowed(*name),
+                        false => Cow::Owned(name.to_ascii_lowercase()),
+                    })
+                })
+                .collect();
+        }
+        let same = |a: &str, b: &str| match with_case {
+            true => a == b,
+            false => a.eq_ignore_ascii_case(b),
+        };
+        names
+            .enumerate()
+            .filter(|(at, name)| self.0[..*at].iter().any(|(other, _)| same(other, name)))
+            .map(|(_, name)| name)
+            .collect()
+    }
+
     /// A field by its name, which compares without case.
     pub(in crate::model) fn get(&self, name: &str) -> Option<&Node<'t>> {
         self.iter()

@@ -8,7 +8,7 @@ use super::{
     evaluate::{Evaluator, Lazy, Parameter, invalid},
     node::{Fields, Node},
 };
-use crate::model::ArmError;
+use crate::model::{ArmError, error::cut};
 
 /// Declares the parameters, with the values given in the options.
 pub(super) fn declare<'t>(
@@ -20,13 +20,14 @@ pub(super) fn declare<'t>(
         .keys()
         .find(|name| declared.is_none_or(|all| all.get(name).is_none()))
     {
-        let names: Vec<&str> = declared
+        let names: Vec<Cow<'_, str>> = declared
             .into_iter()
             .flat_map(Fields::iter)
-            .map(|(name, _)| name)
+            .map(|(name, _)| cut(name))
             .collect();
         return Err(invalid(format!(
-            "A value is given for '{stray}', which is no parameter of the template; it has: {}.",
+            "A value is given for '{}', which is no parameter of the template; it has: {}.",
+            cut(stray),
             if names.is_empty() {
                 "none".to_owned()
             } else {
@@ -35,7 +36,7 @@ pub(super) fn declare<'t>(
         )));
     }
     for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
-        let path = format!("parameters.{name}");
+        let path = format!("parameters.{}", cut(name));
         let Node::Object(fields) = declaration else {
             return Err(invalid("A parameter is an object with a type.").at(path));
         };
@@ -71,8 +72,8 @@ fn check(declaration: &Value, value: &Value) -> Result<(), String> {
         "object" | "secureobject" => value.is_object(),
         _ => {
             return Err(format!(
-                "'{wanted}' is no type of a parameter: write string, int, bool, \
-                                 array or object."
+                "'{}' is no type of a parameter: write string, int, bool, array or object.",
+                cut(wanted)
             ));
         }
     };
@@ -84,7 +85,10 @@ fn check(declaration: &Value, value: &Value) -> Result<(), String> {
     if let Some(Value::Array(allowed)) = get(declaration, "allowedValues")
         && !allowed.contains(value)
     {
-        let allowed: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        let allowed: Vec<String> = allowed
+            .iter()
+            .map(|value| cut(&value.to_string()).into_owned())
+            .collect();
         return Err(format!(
             "The given value is not allowed: give one of {}.",
             allowed.join(", ")

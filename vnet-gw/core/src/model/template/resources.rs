@@ -5,7 +5,10 @@ use super::{
     evaluate::{Evaluator, Loops, invalid, within},
     node::{Fields, Node},
 };
-use crate::model::{ArmError, error::Errors};
+use crate::model::{
+    ArmError,
+    error::{Errors, cut},
+};
 
 /// Reads the array, or the object of symbolic names that `languageVersion` 2.0 has.
 pub(super) fn read<'n>(
@@ -41,7 +44,7 @@ impl<'n> Reader<'_, '_, 'n> {
             }
             Node::Object(items) => {
                 for (name, item) in items.into_pairs() {
-                    self.resource(item, format!("{path}.{name}"), parent, loops);
+                    self.resource(item, format!("{path}.{}", cut(&name)), parent, loops);
                 }
             }
             Node::Null => {}
@@ -195,14 +198,17 @@ impl<'n> Reader<'_, '_, 'n> {
         let wanted = resource_type.split('/').count() - 1;
         if wanted == 0 {
             return Err(invalid(format!(
-                "'{resource_type}' is no resource type: write it like Microsoft.Network/virtualNetworks."
+                "'{}' is no resource type: write it like Microsoft.Network/virtualNetworks.",
+                cut(&resource_type)
             ))
             .at(".type"));
         }
         if names.len() != wanted {
             return Err(invalid(format!(
-                "The name '{name}' of a {resource_type} must have {wanted} segment(s): name the \
-                 resource below its parents, as in 'VNet1/FrontEnd'."
+                "The name '{}' of a {} must have {wanted} segment(s): name the \
+                 resource below its parents, as in 'VNet1/FrontEnd'.",
+                cut(&name),
+                cut(&resource_type)
             ))
             .at(".name"));
         }
