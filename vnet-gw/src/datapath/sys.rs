@@ -6,7 +6,7 @@ use std::{
     io,
     mem::{size_of, zeroed},
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -80,8 +80,45 @@ pub(super) fn create_array(
         *to = from as libc::c_char;
     }
     attr.__bindgen_anon_1.map_name = map_name;
+    // Before 6.2 the kernel takes a map for unlike the outer map's template, whose types are known,
+    // where nothing is known of its own; which types these are it does not compare.
+    let types = load_types(value_size as u32)?;
+    attr.__bindgen_anon_1.btf_fd = number(types.as_fd());
+    attr.__bindgen_anon_1.btf_key_type_id = KEY_TYPE;
+    attr.__bindgen_anon_1.btf_value_type_id = VALUE_TYPE;
     // SAFETY: the attribute holds no pointers.
     unsafe { bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr) }
+}
+
+/// Ids in what [`load_types`] loads.
+const KEY_TYPE: u32 = 1;
+const VALUE_TYPE: u32 = 2;
+
+/// BTF (`Documentation/bpf/btf.rst`) with an integer for the key and, for the value, a struct of
+/// `value_size` bytes, all but the first without a name.
+fn load_types(value_size: u32) -> io::Result<OwnedFd> {
+    const NAMES: &[u8; 16] = b"\0u32\0element\0\0\0\0";
+    const HEADER: u32 = 24;
+    let (integer, structure) = (1 << 24, 4 << 24 | 1);
+    let types = [
+        // Name, kind, size, bits.
+        1, integer, 4, 32, //
+        // Name, kind and number of members, size; name, type and place of the member.
+        5, structure, value_size, 0, KEY_TYPE, 0,
+    ];
+    let length = size_of_val(&types) as u32;
+    // Magic number, version and flags; then lengths and offsets of what follows.
+    let header = [0x0001_eb9f, HEADER, 0, length, length, NAMES.len() as u32];
+    let mut bytes = Vec::new();
+    for word in header.iter().chain(&types) {
+        bytes.extend_from_slice(&word.to_ne_bytes());
+    }
+    bytes.extend_from_slice(NAMES);
+    let mut attr = attr();
+    attr.__bindgen_anon_7.btf = bytes.as_ptr() as u64;
+    attr.__bindgen_anon_7.btf_size = bytes.len() as u32;
+    // SAFETY: `bytes` lives until the command is done, and is as long as it says.
+    unsafe { bpf_fd(bpf_cmd::BPF_BTF_LOAD, &mut attr) }
 }
 
 /// The map with an id, as the lookup in an outer map gives it.
