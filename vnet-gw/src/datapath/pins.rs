@@ -4,8 +4,8 @@
 //! /sys/fs/bpf/vnet-gw/NAME/
 //!     VG_…                     the maps, by name
 //!     programs/HASH/           the programs of one eBPF object, by name
-//!     links/xdp-NIC            the XDP link of a port, by the hash of its NIC's resource id
-//!     links/tcx-NIC            the TCX link of a port
+//!     links/xdp-IFINDEX        the XDP link of a port, by the index of its interface
+//!     links/tcx-IFINDEX        the TCX link of a port
 //! ```
 
 use std::{
