@@ -16,7 +16,7 @@ pub(super) fn run(cli: &Cli, args: &NextHopArgs) -> Result<Verdict> {
     let reply = source::answer(
         cli,
         &args.source,
-        |snapshot| next_hop(snapshot, &args.nic, args.dest),
+        |snapshot| next_hop(snapshot, &args.nic, args.dest, None),
         Request::NextHop {
             network_interface: args.nic.clone(),
             destination: args.dest,

@@ -23,6 +23,11 @@ pub enum ClientError {
     Several(Vec<String>),
     #[error("the daemon at {path}: {source}")]
     Talk { path: PathBuf, source: io::Error },
+    #[error(
+        "the daemon at {path} did not answer within {} s; it is busy, or too many clients are \
+         connected: try again, and see what it logged", PATIENCE.as_secs()
+    )]
+    Silent { path: PathBuf },
     #[error("the daemon at {0} went away before it answered; see what it logged")]
     Gone(PathBuf),
     #[error(
@@ -163,9 +168,10 @@ impl Client {
     }
 
     fn talk(&self, source: io::Error) -> ClientError {
-        ClientError::Talk {
-            path: self.path.clone(),
-            source,
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent { path },
+            _ => ClientError::Talk { path, source },
         }
     }
 }

@@ -34,6 +34,9 @@ use crate::datapath::Counters;
 const CONNECTIONS: usize = 64;
 /// How long a client may take to read an answer, or to ask its next question.
 const SLOW: Duration = Duration::from_secs(60);
+/// How long a new client may take for its first question: connections that say nothing must not
+/// keep the others out.
+const FIRST: Duration = Duration::from_secs(5);
 /// Packets of a trace that wait for a slow client, before some are left out.
 const TRACE_QUEUE: usize = 256;
 const WATCH_AT_LEAST: Duration = Duration::from_millis(100);
@@ -165,14 +168,16 @@ impl Connection {
 
     async fn serve(mut self) -> io::Result<()> {
         let mut line = Vec::new();
+        let mut patience = FIRST;
         loop {
             line.clear();
             // One more than the limit, to tell a line of that length from a longer one.
             let mut limited = (&mut self.reader).take(MAX_REQUEST as u64 + 1);
-            let reading = timeout(SLOW, limited.read_until(b'\n', &mut line)).await;
+            let reading = timeout(patience, limited.read_until(b'\n', &mut line)).await;
             if reading.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
                 return Ok(());
             }
+            patience = SLOW;
             if line.last() != Some(&b'\n') && line.len() > MAX_REQUEST {
                 let message = format!("the request is longer than {MAX_REQUEST} bytes");
                 self.refuse(ErrorReply::new(ErrorCode::BadRequest, message))
@@ -222,8 +227,10 @@ impl Connection {
                 network_interface,
                 destination,
             } => {
+                // Without the loop's word the resources still answer.
+                let ports = self.ask(Asked::Ports).await.ok();
                 self.work_out(move |snapshot| {
-                    view::next_hop(&snapshot, &network_interface, destination)
+                    view::next_hop(&snapshot, &network_interface, destination, ports.as_ref())
                         .map(|reply| Response::NextHop(Box::new(reply)))
                 })
                 .await

@@ -13,8 +13,8 @@ use vnet_gw_core::{
 
 use super::{
     AddressSpace, CounterFilter, CounterTable, ErrorCode, ErrorReply, NextHopReply, Outcome,
-    PeeringList, PeeringRow, ReasonCounter, Reference, RouteCounter, Snapshot, Target, find_nic,
-    find_subnet, group_of,
+    PeeringList, PeeringRow, PortList, ReasonCounter, Reference, RouteCounter, Snapshot, Target,
+    find_nic, find_subnet, group_of,
 };
 use crate::datapath::Counters;
 
@@ -42,26 +42,31 @@ pub fn effective_routes(
     })
 }
 
-/// Network Watcher's `nextHop`, with the reasons.
+/// Network Watcher's `nextHop`, with the reasons. `ports`: how those of this host fare, where a
+/// daemon tells.
 pub fn next_hop(
     snapshot: &Snapshot,
     name: &str,
     destination: IpAddr,
+    ports: Option<&PortList>,
 ) -> Result<NextHopReply, ErrorReply> {
     let topology = &snapshot.topology;
     let nic = find_nic(topology, name).map_err(name_error)?;
     let subnet = effective::subnet_of_nic(topology, nic).map_err(name_error)?;
-    let explanation = effective::explain(topology, subnet, destination).map_err(name_error)?;
+    let mut explanation = effective::explain(topology, subnet, destination).map_err(name_error)?;
+    if !effective::is_routable(destination) {
+        explanation.delivery = Delivery::NotRoutable;
+    }
     Ok(NextHopReply {
         result: effective::next_hop(topology, nic, destination).map_err(name_error)?,
         network_interface: nic.to_string(),
-        outcome: outcome(snapshot, &explanation.delivery),
+        outcome: outcome(snapshot, &explanation.delivery, ports),
         explanation,
     })
 }
 
 /// The delivery in words, with what the data path knows beyond the resources.
-fn outcome(snapshot: &Snapshot, delivery: &Delivery) -> String {
+fn outcome(snapshot: &Snapshot, delivery: &Delivery, ports: Option<&PortList>) -> String {
     let (Delivery::Endpoint(taker) | Delivery::Appliance { taker, .. }) = delivery else {
         return match delivery {
             // No internet or gateway port exists in this version's data path.
@@ -80,6 +85,20 @@ fn outcome(snapshot: &Snapshot, delivery: &Delivery) -> String {
         .contains_key(&ResourceId::new(&taker.network_interface));
     match (&taker.device, here) {
         (Some(_), false) => format!("{delivery}; not on this host: dropped (port_down)"),
+        (Some(device), true) => {
+            let mut rows = ports.iter().flat_map(|ports| &ports.value);
+            let row = rows.find(|row| {
+                ResourceId::new(&row.network_interface) == ResourceId::new(&taker.network_interface)
+            });
+            match row.map(|row| row.state.as_str()) {
+                None | Some("up") => delivery.to_string(),
+                Some("no-device") => format!(
+                    "dropped (port_down): {delivery}; there is no network device {device} on this \
+                     host (yet)"
+                ),
+                Some(state) => format!("{delivery}; the port is {state}: see `vnet-gw ports`"),
+            }
+        }
         _ => delivery.to_string(),
     }
 }

@@ -109,6 +109,25 @@ pub enum Delivery {
     Dropped,
     /// Dropped, `no_route`.
     NoRoute,
+    /// Dropped, `not_routable`, before any route is looked up.
+    NotRoutable,
+}
+
+/// Whether the data path looks up routes to `destination` at all. Multicast, broadcast, link-local,
+/// loopback and unspecified addresses are dropped before.
+pub fn is_routable(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => {
+            let first = address.octets()[0];
+            first != 0 && first != 127 && first < 224 && !address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            !address.is_multicast()
+                && !address.is_unicast_link_local()
+                && !address.is_unspecified()
+                && !address.is_loopback()
+        }
+    }
 }
 
 impl fmt::Display for Delivery {
@@ -117,7 +136,8 @@ impl fmt::Display for Delivery {
             Self::Endpoint(taker) => write!(f, "delivered to {taker}"),
             Self::NobodyHasIt { virtual_network } => write!(
                 f,
-                "dropped: no network interface of {} has this address",
+                "dropped (endpoint_unreachable): no network interface of {} has this address; the sender \
+                 gets ICMP host unreachable",
                 name(virtual_network)
             ),
             Self::Appliance { address, taker } => {
@@ -126,15 +146,20 @@ impl fmt::Display for Delivery {
             Self::ApplianceUnreachable { address, reason } => {
                 write!(
                     f,
-                    "dropped: the appliance {address} is unreachable: {reason}"
+                    "dropped (appliance_unreachable): the appliance {address} is unreachable: {reason}; \
+                     the sender gets ICMP host unreachable"
                 )
             }
             Self::Internet => f.write_str("leaves through the internet port of this host"),
             Self::VirtualNetworkGateway => {
-                f.write_str("goes to the virtual network gateway; dropped while the VNet has none")
+                f.write_str("goes to the virtual network gateway; dropped (next_hop_gateway) while the VNet has none")
             }
-            Self::Dropped => f.write_str("dropped: the next hop type is None"),
-            Self::NoRoute => f.write_str("dropped: no active route contains it"),
+            Self::Dropped => f.write_str("dropped (next_hop_none): the next hop type is None"),
+            Self::NoRoute => f.write_str("dropped (no_route): no active route contains it"),
+            Self::NotRoutable => f.write_str(
+                "dropped (not_routable) before any route is looked up: multicast, broadcast, \
+                 link-local, loopback and unspecified addresses are never routed",
+            ),
         }
     }
 }
@@ -173,7 +198,7 @@ impl fmt::Display for Taker {
         }
         match &self.device {
             Some(device) => write!(f, " (device {device})"),
-            None => f.write_str(", which has no device: dropped"),
+            None => f.write_str(", which has no device: dropped (port_down)"),
         }
     }
 }

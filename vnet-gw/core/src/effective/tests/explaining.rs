@@ -52,7 +52,8 @@ fn a_peered_destination() {
     let nobody = ask(&t, "Hub", "10.2.0.5").delivery;
     assert_eq!(
         nobody.to_string(),
-        "dropped: no network interface of Near has this address"
+        "dropped (endpoint_unreachable): no network interface of Near has this address; the sender \
+         gets ICMP host unreachable"
     );
 }
 
@@ -235,7 +236,7 @@ fn the_remaining_deliveries() {
     let words = |to: &str| ask(&t, "Hub", to).delivery.to_string();
     assert_eq!(
         words("10.2.0.4"),
-        "delivered to network interface near in Near, which has no device: dropped"
+        "delivered to network interface near in Near, which has no device: dropped (port_down)"
     );
     assert_eq!(
         words("10.3.0.4"),
@@ -245,11 +246,14 @@ fn the_remaining_deliveries() {
         words("8.8.8.8"),
         "leaves through the internet port of this host"
     );
-    assert_eq!(words("10.9.0.1"), "dropped: the next hop type is None");
+    assert_eq!(
+        words("10.9.0.1"),
+        "dropped (next_hop_none): the next hop type is None"
+    );
     assert!(words("198.51.100.1").starts_with("goes to the virtual network gateway"));
     assert_eq!(
         ask(&t, "Far", "2001:db8::1").delivery.to_string(),
-        "dropped: no active route contains it"
+        "dropped (no_route): no active route contains it"
     );
 }
 
@@ -265,5 +269,34 @@ fn the_answer_survives_json() {
         let answer = ask(&t, "Hub", to);
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), answer);
+    }
+}
+
+#[test]
+fn routes_are_looked_up_for_what_the_data_path_routes() {
+    for (destination, routable) in [
+        ("0.0.0.1", false),
+        ("127.0.0.1", false),
+        ("169.254.1.1", false),
+        ("224.0.0.1", false),
+        ("255.255.255.255", false),
+        ("169.253.1.1", true),
+        ("223.255.255.255", true),
+        ("10.0.0.4", true),
+        ("::", false),
+        ("::1", false),
+        ("::2", true),
+        ("fe80::1", false),
+        ("febf::1", false),
+        ("fec0::1", true),
+        ("ff02::1", false),
+        ("fd00::4", true),
+    ] {
+        let address = destination.parse().unwrap();
+        assert_eq!(
+            super::super::is_routable(address),
+            routable,
+            "{destination}"
+        );
     }
 }
