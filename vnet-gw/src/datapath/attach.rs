@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use aya_obj::generated::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
+use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
 
 use super::{
     DatapathError, HookChoice, clsact,
@@ -17,7 +17,7 @@ use super::{
     netdev::{Netdev, Netdevs},
     pins::{self, Directory},
     report::Hook,
-    sys::{self, LinkKind},
+    sys::{self, LinkInfo, LinkKind},
 };
 
 /// What the kernel can do.
@@ -114,11 +114,15 @@ impl Attacher<'_> {
         };
         if let Ok(link) = sys::object_get(&path) {
             let info = sys::link_info(link.as_fd()).map_err(|error| error.to_string())?;
-            if info.kind == kind && info.ifindex == device.ifindex {
+            if info.kind == kind
+                && info.ifindex == device.ifindex
+                && is_on(device, &info)
+                    .map_err(|error| format!("asking {}: {error}", device.name))?
+            {
                 let stale = info.program_id != program.id;
                 if stale {
                     sys::link_update(link.as_fd(), program.fd.as_fd())
-                        .map_err(|error| refusal(device, &error))?;
+                        .map_err(|error| refusal(device, kind, &error))?;
                 }
                 let hook = match kind {
                     LinkKind::Xdp if device.xdp_generic => Hook::XdpGeneric,
@@ -144,20 +148,21 @@ impl Attacher<'_> {
         program: BorrowedFd<'_>,
         path: PathBuf,
     ) -> Result<Attached, String> {
-        let attach = |kind, flags| sys::link_create(program, device.ifindex, kind, flags);
+        let attach = |hook, flags| sys::link_create(program, device.ifindex, hook, flags);
         let (link, hook, reason) = match kind {
             LinkKind::Xdp => match attach(bpf_attach_type::BPF_XDP, XDP_FLAGS_DRV_MODE) {
                 Ok(link) => (link, Hook::XdpNative, None),
-                Err(error) if is_taken(&error) => return Err(refusal(device, &error)),
+                Err(error) if is_taken(&error) => return Err(refusal(device, kind, &error)),
                 Err(native) => {
                     let link = attach(bpf_attach_type::BPF_XDP, XDP_FLAGS_SKB_MODE)
-                        .map_err(|error| refusal(device, &error))?;
+                        .map_err(|error| refusal(device, kind, &error))?;
                     (link, Hook::XdpGeneric, Some(native.to_string()))
                 }
             },
             LinkKind::Tcx | LinkKind::Other => {
-                let link = attach(bpf_attach_type::BPF_TCX_INGRESS, 0)
-                    .map_err(|error| refusal(device, &error))?;
+                // Before all others: what they would take or rewrite is ours to route.
+                let link = attach(bpf_attach_type::BPF_TCX_INGRESS, BPF_F_BEFORE)
+                    .map_err(|error| refusal(device, kind, &error))?;
                 (link, Hook::Tcx, None)
             }
         };
@@ -207,9 +212,21 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
 }
 
-fn refusal(device: &Netdev, error: &io::Error) -> String {
+/// Whether the link is on this device: another network namespace may have given its index to
+/// another device, whose link it is.
+fn is_on(device: &Netdev, link: &LinkInfo) -> io::Result<bool> {
+    if link.kind == LinkKind::Tcx {
+        let chain = sys::tcx_chain(device.ifindex)?;
+        return Ok(chain.iter().any(|program| program.link_id == link.id));
+    }
+    let has = |device: &Netdev| device.xdp_program == Some(link.program_id);
+    // The list of devices may be older than the link.
+    Ok(has(device) || Netdevs::read()?.get(device.ifindex).is_some_and(has))
+}
+
+fn refusal(device: &Netdev, kind: LinkKind, error: &io::Error) -> String {
     let name = &device.name;
-    if is_taken(error) {
+    if kind == LinkKind::Xdp && is_taken(error) {
         return format!(
             "{name} has an XDP program of somebody else: stop its owner, or `ip link set dev {name} xdp off`"
         );

@@ -19,6 +19,7 @@ const IFINFO: usize = 16;
 /// Not among the constants of libc.
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_SKB: u8 = 2;
 
 /// One device.
@@ -38,6 +39,8 @@ pub(super) struct Netdev {
     pub(super) peer_elsewhere: bool,
     /// An XDP program is attached, and not in the driver.
     pub(super) xdp_generic: bool,
+    /// The XDP program on it, whoever put it there.
+    pub(super) xdp_program: Option<u32>,
     pub(super) stats: NetdevStats,
 }
 
@@ -153,6 +156,7 @@ fn device(message: &[u8]) -> io::Result<Option<Netdev>> {
             libc::IFLA_XDP => {
                 let attached = nested(value, IFLA_XDP_ATTACHED);
                 device.xdp_generic = attached == Some(&[XDP_ATTACHED_SKB]);
+                device.xdp_program = number(nested(value, IFLA_XDP_PROG_ID));
             }
             libc::IFLA_STATS64 => device.stats = stats(value),
             _ => {}

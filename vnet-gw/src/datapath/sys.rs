@@ -310,6 +310,37 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     unsafe { bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
+/// What stands at a device's TCX ingress, in the order in which packets meet it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TcxProgram {
+    pub(super) program_id: u32,
+    /// 0 where it was attached without a link.
+    pub(super) link_id: u32,
+}
+
+/// Of a device of the calling thread's network namespace.
+pub(super) fn tcx_chain(ifindex: u32) -> io::Result<Vec<TcxProgram>> {
+    // The kernel holds at most this many (BPF_MPROG_MAX).
+    let (mut programs, mut links) = ([0u32; 64], [0u32; 64]);
+    let mut attr = attr();
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.prog_ids = (&raw mut programs) as u64;
+    attr.query.link_ids = (&raw mut links) as u64;
+    attr.query.__bindgen_anon_2.count = programs.len() as u32;
+    // SAFETY: both arrays are live and hold `count` elements.
+    unsafe { bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) }?;
+    // SAFETY: an integer in every variant of the union.
+    let count = unsafe { attr.query.__bindgen_anon_2.count } as usize;
+    let both = programs.iter().zip(&links).take(count);
+    Ok(both
+        .map(|(&program_id, &link_id)| TcxProgram {
+            program_id,
+            link_id,
+        })
+        .collect())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkKind {
     Xdp,
@@ -321,6 +352,7 @@ pub(super) enum LinkKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LinkInfo {
     pub(super) kind: LinkKind,
+    pub(super) id: u32,
     pub(super) program_id: u32,
     /// 0 once the device is gone.
     pub(super) ifindex: u32,
@@ -342,6 +374,7 @@ pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     };
     Ok(LinkInfo {
         kind,
+        id: info.id,
         program_id: info.prog_id,
         ifindex,
     })
