@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns};
 
 use self::facts::{Facts, Peer};
 use super::{
-    Check, Wanted,
+    Check, Verdict, Wanted,
     genl::{XdpFeatures, xdp_features},
     netlink::links,
 };
@@ -70,6 +70,7 @@ fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
             return vec![Check::fail("host", "devices", finding, "see `ip link`")];
         }
     };
+    let named = wanted.is_some();
     let wanted: Vec<Wanted> = match wanted {
         Some(wanted) => wanted.to_vec(),
         None => all
@@ -91,9 +92,19 @@ fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
             None => checks.push(missing(&one.device)),
         }
     }
-    let usual = usual_mtu(devices.iter().map(|facts| facts.link.mtu));
+    let usual = match named {
+        true => usual_mtu(devices.iter().map(|facts| facts.link.mtu)),
+        // The host's devices have nothing to do with each other, as far as is known.
+        false => None,
+    };
     for facts in &devices {
         checks.extend(facts.checks(usual));
+    }
+    if !named {
+        // Nobody said that they are to be ports.
+        for check in &mut checks {
+            check.verdict = check.verdict.min(Verdict::Warn);
+        }
     }
     checks
 }
@@ -234,6 +245,14 @@ impl Facts<'_> {
                 "XDP may redirect into it",
             ));
         }
+        // Physical drivers tell of it only once a program is attached.
+        if self.hook.is_none() && self.link.is_physical() {
+            return Some(Check::ok(
+                &subject,
+                "xdp-target",
+                "not known before a program is attached",
+            ));
+        }
         let (finding, remedy) = if self.link.kind.as_deref() == Some("veth") {
             (
                 "XDP ports cannot send to it: its other end has GRO off and no XDP program",
@@ -344,7 +363,7 @@ fn known<T>(result: io::Result<T>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Verdict, super::netlink::Link, *};
+    use super::{super::netlink::Link, *};
 
     fn veth() -> Link {
         Link {
@@ -404,6 +423,21 @@ mod tests {
             checks[3].remedy.as_deref(),
             Some("ip netns exec web ethtool -K eth0 tx off")
         );
+    }
+
+    #[test]
+    fn a_physical_device_without_a_program_does_not_fail() {
+        let link = Link {
+            kind: None,
+            parent: true,
+            peer: None,
+            ..veth()
+        };
+        let mut facts = facts(&link, "xdp", XdpFeatures::of(true, false), None);
+        let target = |facts: &Facts<'_>| facts.xdp_target().unwrap().verdict;
+        assert_eq!(target(&facts), Verdict::Fail);
+        facts.hook = None;
+        assert_eq!(target(&facts), Verdict::Ok);
     }
 
     #[test]
