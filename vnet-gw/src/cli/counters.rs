@@ -58,6 +58,10 @@ fn watch(cli: &Cli, args: &CountersArgs, filter: CounterFilter) -> Result<Verdic
         answer = daemon.receive()?;
     }
     match answer {
+        Some(Response::End(why)) => {
+            eprintln!("{why}");
+            Ok(Verdict::Good)
+        }
         None => Err(ClientError::Gone(daemon.path().to_owned()).into()),
         Some(_) => Err(ClientError::Unexpected.into()),
     }

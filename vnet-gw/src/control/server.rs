@@ -37,6 +37,10 @@ const SLOW: Duration = Duration::from_secs(60);
 /// How long a new client may take for its first question: connections that say nothing must not
 /// keep the others out.
 const FIRST: Duration = Duration::from_secs(5);
+/// How long clients have to read that the daemon ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Why a stream is over when the loop is.
+const ENDS: &str = "the daemon ends";
 /// Packets of a trace that wait for a slow client, before some are left out.
 const TRACE_QUEUE: usize = 256;
 const WATCH_AT_LEAST: Duration = Duration::from_millis(100);
@@ -75,6 +79,7 @@ pub enum TraceEnd {
 pub struct Server {
     path: PathBuf,
     task: tokio::task::JoinHandle<()>,
+    places: Arc<Semaphore>,
 }
 
 impl Server {
@@ -99,11 +104,21 @@ impl Server {
         }
         fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
         fs::rename(&new, path)?;
-        let task = tokio::spawn(accept(listener, asked, snapshot));
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let task = tokio::spawn(accept(listener, asked, snapshot, Arc::clone(&places)));
         Ok(Self {
             path: path.to_owned(),
             task,
+            places,
         })
+    }
+
+    /// Serves nobody new, and gives those who are served a moment to hear that the loop, whose end
+    /// of `asked` is dropped before, is gone.
+    pub async fn end(self) {
+        self.task.abort();
+        // One that does not read is not waited for.
+        let _ = timeout(FAREWELL, self.places.acquire_many(CONNECTIONS as u32)).await;
     }
 }
 
@@ -119,8 +134,8 @@ async fn accept(
     listener: UnixListener,
     asked: mpsc::Sender<Asked>,
     snapshot: watch::Receiver<Snapshot>,
+    places: Arc<Semaphore>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -173,7 +188,11 @@ impl Connection {
             line.clear();
             // One more than the limit, to tell a line of that length from a longer one.
             let mut limited = (&mut self.reader).take(MAX_REQUEST as u64 + 1);
-            let reading = timeout(patience, limited.read_until(b'\n', &mut line)).await;
+            let reading = tokio::select! {
+                reading = timeout(patience, limited.read_until(b'\n', &mut line)) => reading,
+                // Nothing said half-way can be answered any more.
+                () = self.asked.closed() => return Ok(()),
+            };
             if reading.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
                 return Ok(());
             }
@@ -257,8 +276,14 @@ impl Connection {
             tokio::select! {
                 _ = ticks.tick() => match self.counters(filter.clone()).await {
                     Ok(answer) => self.send(answer).await?,
+                    Err(error) if error.code == ErrorCode::Ending => {
+                        return self.send(Response::End(ENDS.to_owned())).await;
+                    }
                     Err(error) => return self.refuse(error).await,
                 },
+                () = self.asked.closed() => {
+                    return self.send(Response::End(ENDS.to_owned())).await;
+                }
                 () = hung_up(&mut self.reader) => return Ok(()),
             }
         }
@@ -314,7 +339,7 @@ impl Connection {
                 }
                 Some(Err(TraceEnd::Lost(packets))) => self.send(Response::Lost(packets)).await?,
                 Some(Err(TraceEnd::Over(why))) => return self.send(Response::End(why)).await,
-                None => return self.send(Response::End("the daemon ends".to_owned())).await,
+                None => return self.send(Response::End(ENDS.to_owned())).await,
             }
             if count.is_some_and(|count| told >= count) {
                 return self

@@ -1,5 +1,7 @@
 //! What the data path says of itself, as rows for clients.
 
+use std::time::Duration;
+
 use vnet_gw_common::mac_to_u64;
 
 use crate::{
@@ -53,6 +55,11 @@ fn mac(mac: [u8; 6]) -> String {
     pairs.join("-")
 }
 
+/// To the microsecond.
+fn milliseconds(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1e3
+}
+
 pub(super) fn datapath(stats: Stats) -> DatapathStatus {
     let tables = stats.tables.iter();
     DatapathStatus {
@@ -66,8 +73,8 @@ pub(super) fn datapath(stats: Stats) -> DatapathStatus {
         drift_found: stats.drift_found,
         drift_mended: stats.drift_mended,
         reconciles: stats.reconciles,
-        last_apply_ms: stats.last_apply.map(|took| took.as_secs_f64() * 1e3),
-        last_reconcile_ms: stats.last_reconcile.map(|took| took.as_secs_f64() * 1e3),
+        last_apply_ms: stats.last_apply.map(milliseconds),
+        last_reconcile_ms: stats.last_reconcile.map(milliseconds),
         tables: tables
             .map(|table| TableRow {
                 subnet: table.subnet.to_string(),

@@ -109,7 +109,7 @@ pub(super) async fn serve<F: Fabric>(
 
     let (ask, mut asked) = mpsc::channel::<Asked>(QUESTIONS);
     let socket = options.runtime_dir.socket(&options.instance);
-    let _server = Server::listen(&socket, group, ask, daemon.snapshot())
+    let server = Server::listen(&socket, group, ask, daemon.snapshot())
         .with_context(|| format!("control socket {}", socket.display()))?;
     let mut files = ConfigWatch::new(options.files.clone(), seen)
         .context("watching the configuration's directory")?;
@@ -153,7 +153,11 @@ pub(super) async fn serve<F: Fabric>(
         match daemon.handle(event) {
             Next::Wait => {}
             Next::Load => loader.load(&daemon),
-            Next::Stop => return Ok(()),
+            Next::Stop => {
+                drop(asked);
+                server.end().await;
+                return Ok(());
+            }
         }
     }
 }
