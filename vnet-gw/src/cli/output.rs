@@ -2,30 +2,36 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
+
+const OUTPUT: &str = "writing to standard output";
 
 /// Prints text as it is.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.context(OUTPUT)
 }
 
 /// Prints a value as indented JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    written(serde_json::to_writer_pretty(&mut out, value))?;
-    writeln!(out)?;
-    Ok(out.flush()?)
+    let written = written(serde_json::to_writer_pretty(&mut out, value));
+    let written = written
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush());
+    written.context(OUTPUT)
 }
 
 /// Prints a value as one line of JSON: an element of a stream.
 pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    written(serde_json::to_writer(&mut out, value))?;
-    writeln!(out)?;
-    Ok(out.flush()?)
+    let written = written(serde_json::to_writer(&mut out, value));
+    let written = written
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush());
+    written.context(OUTPUT)
 }
 
 /// An error of the output is an I/O error, so that a closed pipe is known as one.
