@@ -72,7 +72,7 @@ reasons! {
     ApplianceUnreachable = "appliance_unreachable", Drop;
     /// No NIC has the destination address.
     EndpointUnreachable = "endpoint_unreachable", Drop;
-    /// The NIC exists but its netdev is not here.
+    /// The NIC exists but its netdev is not here, or is down.
     PortDown = "port_down", Drop;
     /// Larger than the destination port's MTU.
     TooBig = "too_big", Drop;

@@ -1,9 +1,10 @@
 //! Devices come, go and change without us; and where the program is attached.
 
 use anyhow::{Result, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
 use vnet_gw::datapath::{Datapath, Hook, HookChoice, PortState, PortStatus};
-use vnet_gw_common::{maps, port::Port};
-use vnet_gw_lab::workload::Offloads;
+use vnet_gw_common::{maps, port::Port, verdict::Reason};
+use vnet_gw_lab::{Netns, workload::Offloads};
 
 use crate::bed::{B, Bed, Site, image, nic, reaches, two_vnets, workload};
 
@@ -53,7 +54,14 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
             "{late:?}"
         );
         let held = entry(site, &datapath, "late")?;
-        ensure!(held.flags & Port::PRESENT != 0 && held.mtu == 1500);
+        // Down is as good as absent: what is sent to it counts as port_down.
+        ensure!(held.flags & Port::PRESENT == 0 && held.mtu == 1500);
+        ensure!(!reaches(a, "10.41.0.9")?);
+        let counted = port_down(&datapath)?;
+        ensure!(
+            counted > 0,
+            "packets to a device that is down were not counted"
+        );
         // Both ends are in one namespace, where the kernel refuses bpf_redirect_peer.
         ensure!(held.flags & Port::PEER == 0);
         ensure!(entry(site, &datapath, "a")?.flags & Port::PEER != 0);
@@ -62,7 +70,8 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
         let drift = datapath.reconcile()?;
         ensure!(drift.followed.len() == 1 && drift.found() == 0, "{drift:?}");
         ensure!(port(&datapath, "late").state == PortState::Up);
-        ensure!(entry(site, &datapath, "late")?.mtu == 1400);
+        let held = entry(site, &datapath, "late")?;
+        ensure!(held.flags & Port::PRESENT != 0 && held.mtu == 1400);
 
         // Another name is another device; the port waits for the old name.
         site.host.ip("link set dplate down")?;
@@ -93,6 +102,92 @@ fn a_device_may_appear_vanish_change_and_be_renamed() -> Result<()> {
         let drift = datapath.reconcile()?;
         ensure!(drift.is_empty(), "{drift:?}");
         ensure!(reaches(a, B)?, "an unrelated port suffered");
+        Ok(())
+    })
+}
+
+fn port_down(datapath: &Datapath) -> Result<u64> {
+    let counters = datapath.counters()?;
+    let found = counters
+        .reasons
+        .iter()
+        .find(|(r, _)| *r == Reason::PortDown);
+    Ok(found.map_or(0, |(_, counter)| counter.packets))
+}
+
+/// Interface indexes are counted per namespace, so the link of one may look like that of another.
+#[test]
+fn a_start_in_another_namespace_attaches_anew() -> Result<()> {
+    for choice in [HookChoice::Tcx, HookChoice::Xdp] {
+        let bed = Bed::new()?;
+        let template = two_vnets();
+        let elsewhere = bed.lab.namespace("elsewhere")?;
+        for host in [&bed.site.host, &elsewhere] {
+            host.ip("link add dpa index 4001 type veth peer name dpa2 index 4003")?;
+            host.ip("link add dpb index 4002 type veth peer name dpb2 index 4004")?;
+            host.ip("link set dpa up")?;
+            host.ip("link set dpb up")?;
+        }
+        let image = image(&template)?;
+        bed.at_host(|site| {
+            site.open(choice)?.apply(image.clone())?;
+            Ok(())
+        })?;
+        let site = &bed.site;
+        elsewhere.enter(|| -> Result<()> {
+            let mut datapath = site.open(choice)?;
+            datapath.apply(image.clone())?;
+            for device in ["dpa", "dpb"] {
+                ensure!(
+                    attached(&elsewhere, device, choice)?,
+                    "{choice:?}: nothing on {device}"
+                );
+            }
+            ensure!(datapath.reconcile()?.is_empty());
+            Ok(())
+        })??;
+        ensure!(
+            !bed.at_host(|site| attached(&site.host, "dpa", choice))?,
+            "{choice:?}: left behind"
+        );
+    }
+    Ok(())
+}
+
+/// Asked of the device itself, in the current namespace.
+fn attached(namespace: &Netns, device: &str, choice: HookChoice) -> Result<bool> {
+    if choice == HookChoice::Tcx {
+        return Ok(!SchedClassifier::query_tcx(device, TcAttachType::Ingress)?
+            .1
+            .is_empty());
+    }
+    let shown = namespace
+        .command("ip")
+        .args(["link", "show", device])
+        .output()?;
+    Ok(String::from_utf8_lossy(&shown.stdout).contains("prog/xdp"))
+}
+
+#[test]
+fn a_loopback_device_is_no_port() -> Result<()> {
+    let bed = Bed::new()?;
+    let mut template = two_vnets();
+    bed.plug(&template, Offloads::Default)?;
+    template.nic(&nic("looped", "VNet4/FrontEnd", &["10.41.0.9"], "dploop"));
+    bed.at_host(|site| {
+        // The model refuses `lo` by its name, which is not the only one it may have.
+        site.host.ip("link set lo down")?;
+        site.host.ip("link set lo name dploop")?;
+        site.host.ip("link set dploop up")?;
+        let mut datapath = site.open(HookChoice::Auto)?;
+        datapath.apply(image(&template)?)?;
+        ensure!(port(&datapath, "a").hook == Some(Hook::Tcx));
+        let PortState::Failed(why) = port(&datapath, "looped").state else {
+            anyhow::bail!("{:?}", port(&datapath, "looped"));
+        };
+        ensure!(why.contains("loopback"), "{why}");
+        ensure!(!attached(&site.host, "dploop", HookChoice::Tcx)?);
+        ensure!(entry(site, &datapath, "looped")?.flags & Port::PRESENT == 0);
         Ok(())
     })
 }

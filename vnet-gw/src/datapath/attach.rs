@@ -8,7 +8,6 @@ use std::{
     path::PathBuf,
 };
 
-use aya::programs::{SchedClassifier, TcAttachType};
 use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
 
 use super::{
@@ -20,6 +19,9 @@ use super::{
     sys::{self, LinkInfo, LinkKind},
 };
 
+/// The index of the loopback device in every namespace (the kernel's `LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+
 /// What the kernel can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
@@ -30,9 +32,10 @@ pub struct Features {
 impl Features {
     /// Of the running kernel.
     pub fn detect() -> Self {
-        // Every namespace has `lo`; a kernel that does not know TCX refuses the question.
+        // Every namespace has a loopback device, under whatever name; a kernel that does not know
+        // TCX refuses the question.
         Self {
-            tcx: SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok(),
+            tcx: sys::tcx_chain(LOOPBACK).is_ok(),
         }
     }
 }

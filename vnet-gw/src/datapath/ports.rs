@@ -457,6 +457,13 @@ impl Entry {
     fn follow(&mut self, device: &Netdev, attacher: &Attacher<'_>, before: Option<&Self>) -> bool {
         self.ifindex = Some(device.ifindex);
         self.mtu = Some(device.mtu);
+        if device.loopback {
+            self.state = PortState::Failed(format!(
+                "{} is the loopback device, which leads to no workload: name the workload's device in vnet-gw:device",
+                device.name
+            ));
+            return false;
+        }
         match attacher.ensure(device) {
             Ok(attached) => {
                 self.hook = Some(attached.hook);
@@ -499,7 +506,8 @@ impl Entry {
             });
         let mut flags = trace_flag(self.trace_every);
         let mut set = |yes: bool, flag: u32| flags |= if yes { flag } else { 0 };
-        set(self.hook.is_some(), Port::PRESENT);
+        // A device that is down delivers nothing, and would drop without a count.
+        set(self.state == PortState::Up, Port::PRESENT);
         set(self.image.ip_forwarding, Port::IP_FORWARDING);
         set(v4.is_some(), Port::HAS_V4);
         set(v6.is_some(), Port::HAS_V6);
