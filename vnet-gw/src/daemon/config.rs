@@ -34,12 +34,26 @@ pub struct Loaded {
 /// Why the files are no configuration. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
+    #[error("{option}{path}: {source}{}", remedy(.source))]
+    Read {
+        /// With a space behind it; empty for the template.
+        option: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("{path}: {error}")]
     Invalid { path: PathBuf, error: ArmError },
     #[error("{path}: {error}")]
     DoesNotFit { path: PathBuf, error: CompileError },
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "; give the file, not its directory",
+        io::ErrorKind::InvalidData => "; give an ARM template or parameters file, which is JSON",
+        io::ErrorKind::NotFound => "; give the path of a file that exists",
+        _ => "",
+    }
 }
 
 impl LoadError {
@@ -59,7 +73,7 @@ impl LoadError {
     pub fn body(&self) -> serde_json::Value {
         match self {
             Self::Invalid { error, .. } => error.body(),
-            Self::Read { .. } => ArmError::new("InvalidTemplate", self.to_string()).body(),
+            Self::Read { .. } => ArmError::new("FileNotReadable", self.to_string()).body(),
             Self::DoesNotFit { error, .. } => {
                 ArmError::new("NetworkingInternalOperationError", error.to_string()).body()
             }
@@ -104,12 +118,14 @@ impl ConfigFiles {
         let mut options = self.deploy.clone();
         if let Some(path) = &self.parameters {
             options.parameters =
-                parse_parameters_file(&read(path)?).map_err(|error| LoadError::Invalid {
-                    path: path.clone(),
-                    error,
+                parse_parameters_file(&read("--parameters ", path)?).map_err(|error| {
+                    LoadError::Invalid {
+                        path: path.clone(),
+                        error,
+                    }
                 })?;
         }
-        parse_template(&read(&self.template)?, &options).map_err(|error| LoadError::Invalid {
+        parse_template(&read("", &self.template)?, &options).map_err(|error| LoadError::Invalid {
             path: self.template.clone(),
             error,
         })
@@ -135,8 +151,9 @@ impl ConfigFiles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(Vec<Option<[u64; 5]>>);
 
-fn read(path: &Path) -> Result<String, LoadError> {
+fn read(option: &'static str, path: &Path) -> Result<String, LoadError> {
     fs::read_to_string(path).map_err(|source| LoadError::Read {
+        option,
         path: path.to_owned(),
         source,
     })

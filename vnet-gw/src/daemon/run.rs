@@ -221,6 +221,7 @@ impl Loader {
             return result.unwrap_or_else(|error| {
                 // A defect of ours in reading it; the one in force is as good as before.
                 Err(LoadError::Read {
+                    option: "",
                     path: self.files.template.clone(),
                     source: io::Error::other(error),
                 })
