@@ -1,10 +1,10 @@
 //! One daemon an instance.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -22,38 +22,65 @@ pub enum LockError {
 }
 
 /// Held by whoever changes an instance: the daemon, or `down`. The kernel lets go of it when the
-/// process ends, however it ends. The file stays: removing it would let two processes hold two
-/// locks of one name.
+/// process ends, however it ends. The file goes while it is locked, and who locks a file that has
+/// gone tries again: else two processes could hold two locks of one name.
 #[derive(Debug)]
 pub struct InstanceLock {
+    path: PathBuf,
     _file: Flock<File>,
+}
+
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        // Left over, it would only be locked by the next one.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl InstanceLock {
     pub fn take(dir: &RuntimeDir, instance: &Instance) -> Result<Self, LockError> {
         let path = dir.lock(instance);
-        let failed = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
         dir.create().map_err(|source| LockError::Io {
             path: dir.path().to_owned(),
             source,
         })?;
+        loop {
+            if let Some(lock) = Self::attempt(&path, instance)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// `None` where the file was removed before it was locked.
+    fn attempt(path: &Path, instance: &Instance) -> Result<Option<Self>, LockError> {
+        let failed = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o644)
-            .open(&path)
+            .open(path)
             .map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
+                let locked = file.metadata().map_err(failed)?;
+                let same = |named: fs::Metadata| {
+                    (named.dev(), named.ino()) == (locked.dev(), locked.ino())
+                };
+                if !fs::metadata(path).is_ok_and(same) {
+                    return Ok(None);
+                }
                 file.set_len(0).map_err(failed)?;
                 file.rewind().map_err(failed)?;
                 writeln!(file, "{}", std::process::id()).map_err(failed)?;
-                Ok(Self { _file: file })
+                Ok(Some(Self {
+                    path: path.to_owned(),
+                    _file: file,
+                }))
             }
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();
@@ -96,6 +123,7 @@ mod tests {
         );
         InstanceLock::take(&dir, &other).unwrap();
         drop(held);
+        assert!(!dir.lock(&one).exists(), "left over");
         InstanceLock::take(&dir, &one).unwrap();
     }
 }
