@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
-use vnet_gw::datapath::{Datapath, Hook, HookChoice, PortState, PortStatus};
+use vnet_gw::datapath::{Datapath, Hook, HookChoice, Instance, PortState, PortStatus};
 use vnet_gw_common::{maps, port::Port, verdict::Reason};
 use vnet_gw_lab::{Netns, workload::Offloads};
 
@@ -291,6 +291,33 @@ fn a_foreign_xdp_program_is_left_alone() -> Result<()> {
         let drift = datapath.reconcile()?;
         ensure!(drift.followed.len() == 1, "{drift:?}");
         ensure!(port(&datapath, "b").state == PortState::Up);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tcx_program_before_ours_is_told() -> Result<()> {
+    let bed = Bed::new()?;
+    let template = two_vnets();
+    bed.plug(&template, Offloads::Default)?;
+    let other = Instance::new(&bed.lab.instance("ahead")?)?;
+    bed.at_host(|site| {
+        let mut datapath = site.open(HookChoice::Tcx)?;
+        let image = image(&template)?;
+        datapath.apply(image.clone())?;
+        ensure!(port(&datapath, "a").warnings.is_empty());
+        // Each attaches before all others.
+        let mut second = Datapath::open(&other, HookChoice::Tcx)?;
+        let report = second.apply(image)?;
+        ensure!(report.warnings.is_empty(), "{report:?}");
+        datapath.reconcile()?;
+        let warnings = port(&datapath, "a").warnings.join(" ");
+        let id = second.program_ids()[1];
+        ensure!(warnings.contains(&format!("ids {id};")), "{warnings}");
+        drop(second);
+        vnet_gw::datapath::down(&other)?;
+        datapath.reconcile()?;
+        ensure!(port(&datapath, "a").warnings.is_empty());
         Ok(())
     })
 }

@@ -188,6 +188,19 @@ impl Attacher<'_> {
         })
     }
 
+    /// Programs that packets meet before ours at TCX. Where the kernel does not tell, none.
+    pub(super) fn ahead(&self, ifindex: u32) -> Vec<u32> {
+        let chain = sys::tcx_chain(ifindex).unwrap_or_default();
+        let ours = self.programs.tc.id;
+        let Some(place) = chain.iter().position(|found| found.program_id == ours) else {
+            return Vec::new();
+        };
+        chain[..place]
+            .iter()
+            .map(|found| found.program_id)
+            .collect()
+    }
+
     /// Takes the program off every device that is no port (any more); the links removed, by name.
     pub(super) fn sweep(&self, ports: &BTreeSet<u32>) -> Result<Vec<String>, DatapathError> {
         let mut removed = Vec::new();

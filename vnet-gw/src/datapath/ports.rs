@@ -34,7 +34,10 @@ struct Entry {
     mtu: Option<u32>,
     hook: Option<Hook>,
     state: PortState,
+    veth: bool,
     warnings: Vec<String>,
+    /// What others on this host make of it: their hooks, and programs that stand before ours.
+    surroundings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -180,7 +183,40 @@ impl Ports {
             report.changed += usize::from(wrote || differs);
             self.by_nic.insert(nic.clone(), entry);
         }
+        if report.changed > 0 || which == Which::All {
+            self.look_around(attacher);
+        }
         Ok(report)
+    }
+
+    /// A port at XDP redirects into a veth as if the veth were at XDP itself.
+    fn look_around(&mut self, attacher: &Attacher<'_>) {
+        let any_xdp = self
+            .by_nic
+            .values()
+            .any(|entry| entry.hook.is_some_and(Hook::is_xdp));
+        for entry in self.by_nic.values_mut() {
+            entry.surroundings.clear();
+            let (Some(Hook::Tcx | Hook::Clsact), Some(ifindex)) = (entry.hook, entry.ifindex)
+            else {
+                continue;
+            };
+            let name = &entry.image.device;
+            if any_xdp && entry.veth {
+                entry.surroundings.push(format!(
+                    "{name}: other ports are at XDP, and what comes from there {}; `--hook tcx` needs neither",
+                    veth_needs("reaches a veth's workload")
+                ));
+            }
+            let ahead = attacher.ahead(ifindex);
+            if !ahead.is_empty() {
+                let ids: Vec<String> = ahead.iter().map(u32::to_string).collect();
+                entry.surroundings.push(format!(
+                    "{name}: TCX programs of somebody else stand before ours and may take its packets (ids {}; `bpftool prog show id ID`): stop their owner, or let it attach after vnet-gw",
+                    ids.join(", ")
+                ));
+            }
+        }
     }
 
     /// The entries of one port. A port is found by its interface only once its own entry is there.
@@ -385,6 +421,7 @@ impl Ports {
                 entry
                     .warnings
                     .iter()
+                    .chain(&entry.surroundings)
                     .map(|warning| format!("{name}: {warning}")),
             );
         }
@@ -399,7 +436,7 @@ impl Ports {
             ifindex: entry.ifindex,
             hook: entry.hook,
             state: entry.state.clone(),
-            warnings: entry.warnings.clone(),
+            warnings: [&entry.warnings[..], &entry.surroundings].concat(),
             mac: entry.image.mac,
             addresses: entry.image.addresses.clone(),
             mtu: entry.mtu,
@@ -434,7 +471,9 @@ impl Entry {
             mtu: None,
             hook: None,
             state: PortState::NoDevice,
+            veth: false,
             warnings: Vec::new(),
+            surroundings: Vec::new(),
         }
     }
 
@@ -457,6 +496,7 @@ impl Entry {
     fn follow(&mut self, device: &Netdev, attacher: &Attacher<'_>, before: Option<&Self>) -> bool {
         self.ifindex = Some(device.ifindex);
         self.mtu = Some(device.mtu);
+        self.veth = device.kind.as_deref() == Some("veth");
         if device.loopback {
             self.state = PortState::Failed(format!(
                 "{} is the loopback device, which leads to no workload: name the workload's device in vnet-gw:device",
@@ -529,6 +569,12 @@ impl Entry {
     }
 }
 
+fn veth_needs(who: &str) -> String {
+    format!(
+        "{who} only if its peer has GRO on or an XDP program (`ethtool -K PEER gro on` in the workload), and only packets with complete checksums (`ethtool -K PEER tx off`)"
+    )
+}
+
 /// The traps of a hook on a device, each with its remedy.
 fn warnings(device: &Netdev, hook: Hook, refusal: Option<&str>) -> Vec<String> {
     let name = &device.name;
@@ -541,7 +587,8 @@ fn warnings(device: &Netdev, hook: Hook, refusal: Option<&str>) -> Vec<String> {
     }
     if hook.is_xdp() && device.kind.as_deref() == Some("veth") {
         warnings.push(format!(
-            "{name}: at XDP a veth delivers only if its peer has GRO on or an XDP program (`ethtool -K PEER gro on` in the workload), and only packets with complete checksums (`ethtool -K PEER tx off`); `--hook auto` needs neither"
+            "{name}: at XDP {}; `--hook auto` needs neither",
+            veth_needs("a veth delivers")
         ));
     }
     warnings
