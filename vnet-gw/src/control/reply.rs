@@ -224,4 +224,6 @@ pub struct ReasonCounter {
 pub enum Outcome {
     Dropped,
     Answered,
+    /// An answer that was due.
+    NotSent,
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vnet_gw_common::Counter;
+use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{
     compile::{ActionImage, TableImage},
     effective::{self, Delivery, EffectiveRouteTable, NextHopType, precedence::peering_is_global},
@@ -184,6 +184,8 @@ pub fn counters(
         reason: reason.name().to_owned(),
         outcome: if reason.is_drop() {
             Outcome::Dropped
+        } else if *reason == Reason::IcmpRateLimited {
+            Outcome::NotSent
         } else {
             Outcome::Answered
         },
