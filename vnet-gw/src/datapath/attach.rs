@@ -99,7 +99,7 @@ impl Attacher<'_> {
             };
             if !keeps {
                 let path = self.directory.links().join(pin_name(kind, device.ifindex));
-                pins::remove(&path).map_err(|error| error.to_string())?;
+                pins::remove_link(&path).map_err(|error| error.to_string())?;
             }
         }
         if !self.features.tcx && attached.hook.is_xdp() {
@@ -139,7 +139,7 @@ impl Attacher<'_> {
                 });
             }
             // Of a device that is gone, or in another namespace now.
-            pins::remove(&path).map_err(|error| error.to_string())?;
+            pins::remove_link(&path).map_err(|error| error.to_string())?;
         }
         self.create(device, kind, program.fd.as_fd(), path)
     }
@@ -206,7 +206,7 @@ impl Attacher<'_> {
         let mut removed = Vec::new();
         for name in pins::names(&self.directory.links()) {
             if ifindex_of(&name).is_none_or(|ifindex| !ports.contains(&ifindex)) {
-                pins::remove(&self.directory.links().join(&name))?;
+                pins::remove_link(&self.directory.links().join(&name))?;
                 removed.push(name);
             }
         }

@@ -34,7 +34,7 @@ pub fn down(instance: &Instance) -> Result<DownReport, DatapathError> {
     for pin in pins::names(&directory.links()) {
         let path = directory.links().join(pin);
         let info = sys::object_get(&path).and_then(|link| sys::link_info(link.as_fd()));
-        pins::remove(&path)?;
+        pins::remove_link(&path)?;
         report.links += 1;
         if let Ok(info) = info
             && info.ifindex != 0

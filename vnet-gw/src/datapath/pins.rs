@@ -11,7 +11,10 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -22,7 +25,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::DatapathError;
+use super::{DatapathError, sys};
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -176,6 +179,16 @@ pub(super) fn make(path: &Path) -> Result<(), DatapathError> {
 }
 
 /// Removes a pin; fine where there is none.
+/// Detaches a pinned link and removes its pin. Without the first the program would go on until the
+/// kernel gets round to freeing the link.
+pub(super) fn remove_link(path: &Path) -> Result<(), DatapathError> {
+    if let Ok(link) = sys::object_get(path) {
+        // A link whose device is gone is detached already.
+        let _ = sys::link_detach(link.as_fd());
+    }
+    remove(path)
+}
+
 pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DatapathError::Pin {

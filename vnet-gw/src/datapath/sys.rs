@@ -285,6 +285,14 @@ pub(super) fn object_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     unsafe { bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
+/// Detaches a link at once, whoever else holds it.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = attr();
+    attr.link_detach.link_fd = number(link);
+    // SAFETY: the attribute holds no pointers.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr) }.map(drop)
+}
+
 /// Attaches a program to an interface; closing the link detaches it, unless it is pinned.
 pub(super) fn link_create(
     program: BorrowedFd<'_>,
