@@ -49,6 +49,14 @@ fn hint(error: &io::Error, instance: &str, running: &[String]) -> String {
         return "run as root, or as a member of the socket's group".to_owned();
     }
     match running {
+        [] if Instance::pinned()
+            .iter()
+            .any(|pinned| pinned.name == instance) =>
+        {
+            format!(
+                "its data path forwards on without one: start it with `vnet-gw run --instance {instance} --config FILE`, or remove it with `vnet-gw down --instance {instance}`"
+            )
+        }
         [] => format!("start it with `vnet-gw run --instance {instance} --config FILE`"),
         names => format!("running: {} (choose with --instance)", names.join(", ")),
     }

@@ -1,12 +1,10 @@
 //! Ports: NICs, their devices, and the entries that say so in the kernel.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+mod entry;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use vnet_gw_common::{
-    Addr6, mac_to_u64,
     maps::{IFINDEX_DIRECT, MAX_PORTS},
     port::Port,
 };
@@ -15,12 +13,13 @@ use vnet_gw_core::{
     model::ResourceId,
 };
 
+use self::entry::veth_needs;
 use super::{
     DatapathError,
     attach::Attacher,
     load::Maps,
     mirror::{Ids, Kind, Mirror},
-    netdev::{Netdev, Netdevs},
+    netdev::Netdevs,
     report::{Hook, PortState, PortStatus},
     scopes::collision,
 };
@@ -459,137 +458,4 @@ fn trace_flag(every: Option<u32>) -> u32 {
 fn may_change_in_place(from: &Port, to: &Port) -> bool {
     let who = |port: &Port| (port.mac, port.ip4, port.scope, port.ip6);
     who(from) == who(to) || from.flags & Port::PRESENT == 0
-}
-
-impl Entry {
-    fn new(image: PortImage, place: Place) -> Self {
-        Self {
-            place,
-            image,
-            trace_every: None,
-            ifindex: None,
-            mtu: None,
-            hook: None,
-            state: PortState::NoDevice,
-            veth: false,
-            warnings: Vec::new(),
-            surroundings: Vec::new(),
-        }
-    }
-
-    /// Whether it is in service as it should be, as far as its device tells.
-    fn is_as(&self, wanted: &PortImage, place: Place, device: Option<&Netdev>) -> bool {
-        let same_device = match (&self.state, device) {
-            (PortState::NoDevice, None) => true,
-            (PortState::Up, Some(device)) => device.up,
-            (PortState::DeviceDown, Some(device)) => !device.up,
-            _ => false,
-        };
-        same_device
-            && self.place == place
-            && self.image == *wanted
-            && self.ifindex == device.map(|device| device.ifindex)
-            && self.mtu == device.map(|device| device.mtu)
-    }
-
-    /// Attaches the program; whether that took anything.
-    fn follow(&mut self, device: &Netdev, attacher: &Attacher<'_>, before: Option<&Self>) -> bool {
-        self.ifindex = Some(device.ifindex);
-        self.mtu = Some(device.mtu);
-        self.veth = device.kind.as_deref() == Some("veth");
-        if device.loopback {
-            self.state = PortState::Failed(format!(
-                "{} is the loopback device, which leads to no workload: name the workload's device in vnet-gw:device",
-                device.name
-            ));
-            return false;
-        }
-        match attacher.ensure(device) {
-            Ok(attached) => {
-                self.hook = Some(attached.hook);
-                self.state = if device.up {
-                    PortState::Up
-                } else {
-                    PortState::DeviceDown
-                };
-                let before = before.filter(|entry| entry.ifindex == self.ifindex);
-                self.warnings = match before {
-                    // Why the driver refused is known only from the attempt.
-                    Some(before) if !attached.changed => before.warnings.clone(),
-                    _ => warnings(device, attached.hook, attached.refusal.as_deref()),
-                };
-                attached.changed && before.is_some_and(|entry| entry.hook.is_some())
-            }
-            Err(why) => {
-                self.state = PortState::Failed(why);
-                false
-            }
-        }
-    }
-
-    fn value(&self, nic: &ResourceId, device: Option<&Netdev>) -> Port {
-        let v4 = self
-            .image
-            .addresses
-            .iter()
-            .find_map(|address| match address {
-                IpAddr::V4(address) => Some(address.to_bits()),
-                IpAddr::V6(_) => None,
-            });
-        let v6 = self
-            .image
-            .addresses
-            .iter()
-            .find_map(|address| match address {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(address) => Some(address.to_bits()),
-            });
-        let mut flags = trace_flag(self.trace_every);
-        let mut set = |yes: bool, flag: u32| flags |= if yes { flag } else { 0 };
-        // A device that is down delivers nothing, and would drop without a count.
-        set(self.state == PortState::Up, Port::PRESENT);
-        set(self.image.ip_forwarding, Port::IP_FORWARDING);
-        set(v4.is_some(), Port::HAS_V4);
-        set(v6.is_some(), Port::HAS_V6);
-        set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);
-        set(device.is_some_and(Netdev::redirects_to_peer), Port::PEER);
-        Port {
-            mac: mac_to_u64(self.image.mac),
-            ip4: v4.unwrap_or(0),
-            scope: self.place.scope,
-            ip6: Addr6::from_bits(v6.unwrap_or(0)),
-            table: self.place.table,
-            ifindex: self.ifindex.unwrap_or(0),
-            mtu: self.mtu.unwrap_or(0),
-            flags,
-            nic_hash: nic.stable_hash(),
-            trace_every: self.trace_every.unwrap_or(0),
-            reserved: 0,
-        }
-    }
-}
-
-fn veth_needs(who: &str) -> String {
-    format!(
-        "{who} only if its peer has GRO on or an XDP program (`ethtool -K PEER gro on` in the workload), and only packets with complete checksums (`ethtool -K PEER tx off`)"
-    )
-}
-
-/// The traps of a hook on a device, each with its remedy.
-fn warnings(device: &Netdev, hook: Hook, refusal: Option<&str>) -> Vec<String> {
-    let name = &device.name;
-    let mut warnings = Vec::new();
-    if hook == Hook::XdpGeneric {
-        let why = refusal.map(|why| format!(" ({why})")).unwrap_or_default();
-        warnings.push(format!(
-            "{name}: its driver refuses XDP{why}, so it runs in generic mode: an skb is built for every packet, which costs the gain over kernel forwarding; use `--hook tcx`, or a device whose driver has XDP"
-        ));
-    }
-    if hook.is_xdp() && device.kind.as_deref() == Some("veth") {
-        warnings.push(format!(
-            "{name}: at XDP {}; `--hook auto` needs neither",
-            veth_needs("a veth delivers")
-        ));
-    }
-    warnings
 }
