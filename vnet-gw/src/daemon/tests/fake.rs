@@ -1,0 +1,147 @@
+//! A data path in memory, in the place of the kernel's.
+
+use super::*;
+
+/// A data path in memory. Every port is up, and every route has carried one packet.
+#[derive(Clone, Default)]
+pub(super) struct Fake(pub(super) Arc<Mutex<FakeState>>);
+
+#[derive(Default)]
+pub(super) struct FakeState {
+    pub(super) image: Arc<Image>,
+    pub(super) traced: Vec<(String, Option<u32>)>,
+    pub(super) reconciles: u64,
+    pub(super) refuse: bool,
+    /// Where the programs would write.
+    pub(super) log: Option<UnixStream>,
+}
+
+impl Fake {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, FakeState> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Fabric for Fake {
+    fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
+        let mut state = self.state();
+        if state.refuse {
+            return Err(DatapathError::NoProgram("fake"));
+        }
+        state.image = image;
+        Ok(ApplyReport::default())
+    }
+
+    fn reconcile(&mut self) -> Result<Drift, DatapathError> {
+        self.state().reconciles += 1;
+        Ok(Drift::default())
+    }
+
+    fn counters(&self) -> Result<Counters, DatapathError> {
+        let one = Counter {
+            packets: 1,
+            bytes: 84,
+        };
+        let image = Arc::clone(&self.state().image);
+        let subnets = image.subnets.iter().map(|(id, subnet)| {
+            let v4 = subnet
+                .v4
+                .routes
+                .iter()
+                .map(|(prefix, _)| (*prefix, one))
+                .collect();
+            let v6 = subnet
+                .v6
+                .routes
+                .iter()
+                .map(|(prefix, _)| (*prefix, one))
+                .collect();
+            (id.clone(), SubnetCounters { v4, v6 })
+        });
+        let reasons = Reason::ALL.iter().map(|reason| {
+            let packets = u64::from(*reason == Reason::SpoofedMac);
+            (
+                *reason,
+                Counter {
+                    packets,
+                    bytes: packets * 60,
+                },
+            )
+        });
+        Ok(Counters {
+            subnets: subnets.collect(),
+            reasons: reasons.collect(),
+        })
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        let state = self.state();
+        let ports = state.image.ports.iter().zip(1..);
+        ports
+            .map(|((nic, port), port_id)| PortStatus {
+                nic: nic.clone(),
+                device: port.device.clone(),
+                port_id,
+                ifindex: Some(port_id),
+                hook: None,
+                state: PortState::Up,
+                warnings: Vec::new(),
+                mac: port.mac,
+                addresses: port.addresses.clone(),
+                mtu: Some(1500),
+                ip_forwarding: port.ip_forwarding,
+                trace_every: state
+                    .traced
+                    .iter()
+                    .rfind(|(name, _)| name == nic.name())
+                    .and_then(|(_, every)| *every),
+                netdev: None,
+            })
+            .collect()
+    }
+
+    fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
+        self.state().traced.push((nic.name().to_owned(), every));
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            reconciles: self.state().reconciles,
+            ..Stats::default()
+        }
+    }
+
+    fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        theirs.set_nonblocking(true)?;
+        self.state().log = Some(ours);
+        Ok(Box::new(FakeLog {
+            lines: theirs,
+            sink,
+        }))
+    }
+}
+
+pub(super) struct FakeLog {
+    pub(super) lines: UnixStream,
+    pub(super) sink: Box<dyn log::Log>,
+}
+
+impl AsFd for FakeLog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lines.as_fd()
+    }
+}
+
+impl TraceLog for FakeLog {
+    fn flush(&mut self) {
+        let mut text = String::new();
+        // Ends with "would block" after what is there.
+        let _ = self.lines.read_to_string(&mut text);
+        for line in text.lines() {
+            self.sink
+                .log(&log::Record::builder().args(format_args!("{line}")).build());
+        }
+    }
+}
