@@ -57,10 +57,10 @@ pub fn vnet_gw_pass(_ctx: XdpContext) -> u32 {
 fn enter<H: Hook>(hook: H) -> u32 {
     let ifindex = hook.ifindex();
     let Some(id) = maps::port_id(ifindex) else {
-        return refuse::drop_uncounted_port(hook);
+        return refuse::no_port(hook);
     };
     let Some(port) = maps::port(id) else {
-        return refuse::drop_uncounted_port(hook);
+        return refuse::no_port(hook);
     };
     if port.flags & Port::TRACE != 0 && trace::sampled(port) {
         return traced(hook, id, port);
@@ -93,7 +93,13 @@ fn process<H: Hook, const TRACE: bool>(hook: H, id: u32, port: &Port) -> Result<
     }
 }
 
-/// The loop's bound checks are the verifier's business; nothing here panics.
+/// What the programs are declared to the kernel as, which asks it of users of `bpf_check_mtu`.
+// SAFETY: a name and a section of its own, which the loader reads and nothing else has.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+/// Never reached: every access is checked before it is made, so nothing here panics.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

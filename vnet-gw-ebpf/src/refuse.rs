@@ -36,9 +36,9 @@ pub fn count(reason: u32, packets: u64, bytes: u64) {
     }
 }
 
-/// A frame on an interface that is no port.
+/// Counts and drops a frame on an interface that is no port.
 #[inline(always)]
-pub fn drop_uncounted_port<H: Hook>(hook: H) -> u32 {
+pub fn no_port<H: Hook>(hook: H) -> u32 {
     count(
         Reason::UnknownPort as u32,
         hook.segments(),
