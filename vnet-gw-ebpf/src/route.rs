@@ -73,6 +73,12 @@ pub fn next_hop<F: Family>(
         }),
         APPLIANCE => Err(Reason::ApplianceUnreachable.into()),
         INTERNET => Err(Reason::NextHopInternet.into()),
+        // The gateway's port is an endpoint with an address that no workload can send to.
+        GATEWAY if scope != 0 => Ok(NextHop {
+            scope,
+            address: F::next_hop(action),
+            missing: Reason::NextHopGateway,
+        }),
         GATEWAY => Err(Reason::NextHopGateway.into()),
         NONE => Err(Reason::NextHopNone.into()),
         _ => Err(Reason::NoRoute.into()),

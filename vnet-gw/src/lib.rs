@@ -4,3 +4,6 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod doctor;
+pub mod io;
+pub mod vpn;
+pub mod worker;

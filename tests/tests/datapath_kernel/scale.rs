@@ -113,6 +113,7 @@ fn a_thousand_tables() -> Result<()> {
             subnet: id.clone(),
             addresses: vec![[10, 1, b, a].into()],
             ip_forwarding: false,
+            gateway: false,
         };
         image
             .ports

@@ -7,9 +7,17 @@
 //! 2. [`effective`]: the effective routes of a subnet, and why each won or lost.
 //! 3. [`compile`]: the [`compile::Image`], what the data path should hold, by resource.
 //! 4. [`table`]: the bytes of the BPF tables in the forms of `vnet_gw_common::table`.
+//!
+//! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`crypto`]
+//! is what both ask of the cryptographic libraries.
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod crypto;
 pub mod effective;
+pub mod esp;
+pub mod ike;
 pub mod model;
+pub mod sa;
+pub mod secret;
 pub mod table;

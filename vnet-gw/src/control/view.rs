@@ -281,7 +281,7 @@ pub(crate) fn next_hop_of(topology: &Topology, vnet: &ResourceId, action: &Actio
             ..bare(NextHopType::VirtualAppliance)
         },
         ActionImage::Internet => bare(NextHopType::Internet),
-        ActionImage::Gateway => bare(NextHopType::VirtualNetworkGateway),
+        ActionImage::Gateway { .. } => bare(NextHopType::VirtualNetworkGateway),
         ActionImage::None => bare(NextHopType::None),
     }
 }

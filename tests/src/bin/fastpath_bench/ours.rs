@@ -108,6 +108,7 @@ fn image(set: &Set) -> Image {
                 subnet: subnets[i].clone(),
                 addresses: vec![IpAddr::V4(v4), IpAddr::V6(v6)],
                 ip_forwarding: false,
+                gateway: false,
             },
         );
         let own = |address| EndpointImage {

@@ -17,6 +17,8 @@ pub struct Image {
     pub subnets: BTreeMap<ResourceId, Arc<SubnetImage>>,
     /// Every address of every NIC, also of those not on this host, ordered by VNet and address.
     pub endpoints: Vec<EndpointImage>,
+    /// VPN gateways that live on this host.
+    pub gateways: Vec<GatewayImage>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct PortImage {
     /// Primary first, then the rest; at most one of each family is "the" primary of it.
     pub addresses: Vec<IpAddr>,
     pub ip_forwarding: bool,
+    /// The port of a VPN gateway: its device is a tap of ours, and always has TCX.
+    pub gateway: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +76,11 @@ pub enum ActionImage {
         accepts_forwarded: bool,
     },
     Internet,
-    Gateway,
+    /// `VirtualNetworkGateway`, by the gateway port of that VNet; `None` where there is none, and in
+    /// GatewaySubnet itself: what came out of a tunnel does not go into one.
+    Gateway {
+        vnet: Option<ResourceId>,
+    },
     None,
 }
 
@@ -84,3 +92,48 @@ pub struct EndpointImage {
     /// The networkInterface; its port where it is on this host.
     pub nic: ResourceId,
 }
+
+/// A VPN gateway that lives on this host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayImage {
+    /// The virtualNetworkGateway; its port has the same id in [`Image::ports`].
+    pub id: ResourceId,
+    pub vnet: ResourceId,
+    /// The tap of the gateway port, made by the crypto worker: at most 15 bytes.
+    pub device: String,
+    pub mac: [u8; 6],
+    /// One, or two where it is active-active: each public address (of this host's underlay) is an instance.
+    pub instances: Vec<GatewayInstance>,
+    /// Bits a second that all tunnels share, out and in each; `None`: unlimited.
+    pub bandwidth: Option<u64>,
+    /// The address space behind the gateway: what peers are offered in traffic selectors.
+    pub local_prefixes: Vec<IpNet>,
+    pub connections: Vec<ConnectionImage>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayInstance {
+    pub name: String,
+    /// In GatewaySubnet.
+    pub private_address: IpAddr,
+    pub public_address: IpAddr,
+}
+
+/// A connection of the gateway with its tunnels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectionImage {
+    pub id: ResourceId,
+    /// `Vnet2Vnet`, else `IPsec`.
+    pub vnet_to_vnet: bool,
+    /// What is routed to it.
+    pub remote_prefixes: Vec<IpNet>,
+    /// Each instance with each of the peer's addresses.
+    pub tunnels: Vec<crate::ike::TunnelConfig>,
+}
+
+/// The address, in the scope of the VNet, of the endpoint that is its gateway port: no workload can
+/// send to it, because link-local addresses are not routable.
+pub const GATEWAY_ENDPOINT4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 169, 253);
+/// The same for IPv6.
+pub const GATEWAY_ENDPOINT6: std::net::Ipv6Addr =
+    std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x1234, 0x5678, 0x9abd);

@@ -141,6 +141,7 @@ pub fn compile(
                     .map(|c| c.private_ip_address)
                     .collect(),
                 ip_forwarding: nic.enable_ip_forwarding,
+                gateway: false,
             },
         );
         if image.subnets.contains_key(&home.subnet.id) {

@@ -212,7 +212,7 @@ impl<'a> Scope<'a> {
                     .and_then(|at| peers.get(at))
                     .map_or(ActionImage::None, Peer::action)
             }
-            Origin::Gateway { .. } => ActionImage::Gateway,
+            Origin::Gateway { .. } => ActionImage::Gateway { vnet: None },
             Origin::Internet => ActionImage::Internet,
             Origin::Reserved => ActionImage::None,
         };
@@ -237,7 +237,7 @@ impl<'a> Scope<'a> {
     /// The action of a user route.
     fn user_action(&self, index: &Index<'a>, route: &Route) -> ActionImage {
         match route.next_hop {
-            RouteNextHop::VirtualNetworkGateway => ActionImage::Gateway,
+            RouteNextHop::VirtualNetworkGateway => ActionImage::Gateway { vnet: None },
             RouteNextHop::VnetLocal => self.peer_containing(route.address_prefix).map_or_else(
                 || ActionImage::Local {
                     vnet: self.vnet.id.clone(),

@@ -98,7 +98,7 @@ pub(super) fn kind_of(action: &ActionImage) -> u32 {
         ActionImage::Peering { .. } => ActionKind::Peering,
         ActionImage::Appliance { .. } => ActionKind::Appliance,
         ActionImage::Internet => ActionKind::Internet,
-        ActionImage::Gateway => ActionKind::Gateway,
+        ActionImage::Gateway { .. } => ActionKind::Gateway,
         ActionImage::None => ActionKind::None,
     }) as u32
 }

@@ -9,6 +9,7 @@ use vnet_gw_common::{
     table::{Action, Block, HEADER_WORDS, SmallTable4, SmallTable6},
 };
 use vnet_gw_core::{
+    compile::{GATEWAY_ENDPOINT4, GATEWAY_ENDPOINT6},
     compile::{SubnetImage, TableImage},
     table::{
         self, DirectoryEditor, Drift, EditError, Edited, Prefix, RouteEntry, Table4, Table6,
@@ -39,6 +40,8 @@ pub(in crate::datapath) trait Family: 'static {
 
     fn image(subnet: &SubnetImage) -> &TableImage<Self::Net>;
     fn action_with_next_hop(action: Action, next_hop: IpAddr) -> Action;
+    /// The next hop is the endpoint of the scope's gateway port.
+    fn action_to_gateway(action: Action) -> Action;
     fn encode(prefix: Option<Self::Net>, words: &mut Vec<u64>);
     fn decode(words: &[u64]) -> Vec<Option<Self::Net>>;
     fn blank() -> Self::Small;
@@ -102,6 +105,10 @@ impl Family for V4 {
             IpAddr::V4(address) => action.with_next_hop4(address.to_bits()),
             IpAddr::V6(_) => action,
         }
+    }
+
+    fn action_to_gateway(action: Action) -> Action {
+        Self::action_with_next_hop(action, GATEWAY_ENDPOINT4.into())
     }
 
     fn encode(prefix: Option<Ipv4Net>, words: &mut Vec<u64>) {
@@ -193,6 +200,10 @@ impl Family for V6 {
             IpAddr::V4(_) => action,
             IpAddr::V6(address) => action.with_next_hop6(Addr6::from_bits(address.to_bits())),
         }
+    }
+
+    fn action_to_gateway(action: Action) -> Action {
+        Self::action_with_next_hop(action, GATEWAY_ENDPOINT6.into())
     }
 
     fn encode(prefix: Option<Ipv6Net>, words: &mut Vec<u64>) {

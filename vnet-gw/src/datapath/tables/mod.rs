@@ -482,7 +482,10 @@ fn action_value<F: Family>(
             F::action_with_next_hop(action, *address)
         }
         ActionImage::Internet => Action::new(ActionKind::Internet, 0, 0),
-        ActionImage::Gateway => Action::new(ActionKind::Gateway, 0, 0),
+        ActionImage::Gateway { vnet } => {
+            let scope = vnet.as_ref().map_or(Ok(0), |vnet| scopes.id(vnet))?;
+            F::action_to_gateway(Action::new(ActionKind::Gateway, 0, scope))
+        }
         ActionImage::None => Action::new(ActionKind::None, 0, 0),
     })
 }

@@ -125,9 +125,11 @@ impl<'a> Reference<'a> {
         for route in &self.t.route_tables[table].routes {
             let prefix = route.address_prefix;
             let (hop, address, action) = match route.next_hop {
-                RouteNextHop::VirtualNetworkGateway => {
-                    ("VirtualNetworkGateway", None, ActionImage::Gateway)
-                }
+                RouteNextHop::VirtualNetworkGateway => (
+                    "VirtualNetworkGateway",
+                    None,
+                    ActionImage::Gateway { vnet: None },
+                ),
                 RouteNextHop::Internet => ("Internet", None, ActionImage::Internet),
                 RouteNextHop::None => ("None", None, ActionImage::None),
                 RouteNextHop::VirtualAppliance(address) => (
@@ -307,7 +309,7 @@ fn check_delivery(
             Delivery::ApplianceUnreachable { address: said, .. },
         ) => prop_assert_eq!(address, said),
         (ActionImage::Internet, Delivery::Internet)
-        | (ActionImage::Gateway, Delivery::VirtualNetworkGateway)
+        | (ActionImage::Gateway { .. }, Delivery::VirtualNetworkGateway)
         | (ActionImage::None, Delivery::Dropped) => {}
         other => prop_assert!(false, "{other:?}"),
     }

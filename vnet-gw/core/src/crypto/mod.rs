@@ -1,0 +1,1 @@
+//! What IKE and ESP ask of the cryptographic libraries. Nothing in here is a primitive of ours.

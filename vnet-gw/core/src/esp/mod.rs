@@ -1,0 +1,1 @@
+//! ESP in tunnel mode (RFC 4303).
