@@ -6,5 +6,9 @@
 //! tells the peer of it leaves), then `poll_transmit` until `None`, then `poll_timeout`.
 
 mod api;
+mod endpoint;
+mod options;
 
 pub use api::*;
+pub use endpoint::Endpoint;
+pub use options::EndpointOptions;
