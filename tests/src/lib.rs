@@ -1,4 +1,6 @@
 //! What the end-to-end tests share.
 
 pub mod bed;
+pub mod gateway;
 pub mod regions;
+pub mod tap;

@@ -43,6 +43,9 @@ impl Port {
     pub const PEER: u32 = 1 << 5;
     /// Decisions on this port's packets are logged.
     pub const TRACE: u32 = 1 << 6;
+    /// The port of a VPN gateway: nothing behind it asks for neighbours, and what came out of it
+    /// never goes back into it.
+    pub const GATEWAY: u32 = 1 << 7;
 }
 
 const _: () = assert!(size_of::<Port>() == 64);

@@ -66,7 +66,7 @@ reasons! {
     NextHopNone = "next_hop_none", Drop;
     /// The route's next hop type is Internet and the instance has no internet port.
     NextHopInternet = "next_hop_internet", Drop;
-    /// The route's next hop type is VirtualNetworkGateway and the VNet has no gateway.
+    /// The route's next hop type is VirtualNetworkGateway and the VNet has no gateway, or the packet came from it.
     NextHopGateway = "next_hop_gateway", Drop;
     /// The appliance's address is no NIC of the VNet or of a peered one, or the NIC does not forward.
     ApplianceUnreachable = "appliance_unreachable", Drop;

@@ -40,6 +40,9 @@ pub fn forward<F: Family, H: Hook, const TRACE: bool>(
     if TRACE {
         trace::endpoint(endpoint.port(), endpoint.mac());
     }
+    if endpoint.port() == id && port.flags & Port::GATEWAY != 0 {
+        return Err(Reason::NextHopGateway.into());
+    }
     hand_over::<F, H>(hook, &ip, endpoint)
 }
 

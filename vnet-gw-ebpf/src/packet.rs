@@ -18,6 +18,8 @@ use vnet_gw_common::{branchless::opaque, port::Port};
 use crate::maps::VG_DEVICES;
 
 pub const ETH_LEN: usize = 14;
+/// Of a TCP segment over IPv4.
+const GSO_HEADERS: u32 = 14 + 20 + 20;
 
 /// The linear bytes of a packet, from its Ethernet header on.
 #[derive(Clone, Copy)]
@@ -269,12 +271,17 @@ impl Hook for Tc {
     #[inline(always)]
     fn segments(self) -> u64 {
         // SAFETY: as in `packet`.
-        let segments = unsafe { (*self.0).gso_segs };
-        if segments == 0 {
-            1
-        } else {
-            u64::from(segments)
+        let (segments, size, len) =
+            unsafe { ((*self.0).gso_segs, (*self.0).gso_size, (*self.0).len) };
+        if segments != 0 {
+            return u64::from(segments);
         }
+        if size == 0 {
+            return 1;
+        }
+        // A super-packet out of a tap, which the kernel counts later. Options in its headers may
+        // make it one more.
+        u64::from(len.saturating_sub(GSO_HEADERS).div_ceil(size))
     }
 
     #[inline(always)]

@@ -94,8 +94,12 @@ pub struct PortList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortRow {
+    /// The id of the networkInterface, or of the virtualNetworkGateway whose port it is.
     pub network_interface: String,
     pub device: String,
+    /// The port of a VPN gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gateway: bool,
     pub port_id: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ifindex: Option<u32>,

@@ -7,7 +7,10 @@ use ipnet::IpNet;
 use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{
     compile::{ActionImage, TableImage},
-    effective::{self, Delivery, EffectiveRouteTable, NextHopType, precedence::peering_is_global},
+    effective::{
+        self, Delivery, EffectiveRouteTable, Explanation, NextHopType,
+        precedence::peering_is_global,
+    },
     model::{ResourceId, Topology, VirtualNetwork, VirtualNetworkPeering},
 };
 
@@ -60,22 +63,21 @@ pub fn next_hop(
     Ok(NextHopReply {
         result: effective::next_hop(topology, nic, destination).map_err(name_error)?,
         network_interface: nic.to_string(),
-        outcome: outcome(snapshot, &explanation.delivery, ports),
+        outcome: outcome(snapshot, &explanation, ports),
         explanation,
     })
 }
 
 /// The delivery in words, with what the data path knows beyond the resources.
-fn outcome(snapshot: &Snapshot, delivery: &Delivery, ports: Option<&PortList>) -> String {
+fn outcome(snapshot: &Snapshot, explanation: &Explanation, ports: Option<&PortList>) -> String {
+    let delivery = &explanation.delivery;
     let (Delivery::Endpoint(taker) | Delivery::Appliance { taker, .. }) = delivery else {
         return match delivery {
-            // No internet or gateway port exists in this version's data path.
+            // No internet port exists in this version's data path.
             Delivery::Internet => {
                 "dropped (next_hop_internet): this host has no internet port".to_owned()
             }
-            Delivery::VirtualNetworkGateway => {
-                "dropped (next_hop_gateway): the VNet has no gateway".to_owned()
-            }
+            Delivery::VirtualNetworkGateway => into_gateway(snapshot, explanation, ports),
             _ => delivery.to_string(),
         };
     };
@@ -85,21 +87,60 @@ fn outcome(snapshot: &Snapshot, delivery: &Delivery, ports: Option<&PortList>) -
         .contains_key(&ResourceId::new(&taker.network_interface));
     match (&taker.device, here) {
         (Some(_), false) => format!("{delivery}; not on this host: dropped (port_down)"),
-        (Some(device), true) => {
-            let mut rows = ports.iter().flat_map(|ports| &ports.value);
-            let row = rows.find(|row| {
-                ResourceId::new(&row.network_interface) == ResourceId::new(&taker.network_interface)
-            });
-            match row.map(|row| row.state.as_str()) {
-                None | Some("up") => delivery.to_string(),
-                Some("no-device") => format!(
-                    "dropped (port_down): {delivery}; there is no network device {device} on this \
+        (Some(device), true) => match state_of(ports, &ResourceId::new(&taker.network_interface)) {
+            None | Some("up") => delivery.to_string(),
+            Some("no-device") => format!(
+                "dropped (port_down): {delivery}; there is no network device {device} on this \
                      host (yet)"
-                ),
-                Some(state) => format!("{delivery}; the port is {state}: see `vnet-gw ports`"),
-            }
-        }
+            ),
+            Some(state) => format!("{delivery}; the port is {state}: see `vnet-gw ports`"),
+        },
         _ => delivery.to_string(),
+    }
+}
+
+fn state_of<'a>(ports: Option<&'a PortList>, id: &ResourceId) -> Option<&'a str> {
+    let mut rows = ports.into_iter().flat_map(|ports| &ports.value);
+    let row = rows.find(|row| ResourceId::new(&row.network_interface) == *id)?;
+    Some(&row.state)
+}
+
+/// What becomes of a packet whose route says `VirtualNetworkGateway`.
+fn into_gateway(
+    snapshot: &Snapshot,
+    explanation: &Explanation,
+    ports: Option<&PortList>,
+) -> String {
+    let image = &snapshot.image;
+    let Some(subnet) = image.subnets.get(&ResourceId::new(&explanation.subnet)) else {
+        // A subnet without a port here: only the resources are known.
+        return explanation.delivery.to_string();
+    };
+    let prefixes = explanation.winner.iter();
+    let prefix = prefixes
+        .flat_map(|winner| winner.route.address_prefix.first())
+        .next();
+    let action = prefix.and_then(|prefix| match prefix {
+        IpNet::V4(prefix) => action_of(&subnet.v4, prefix),
+        IpNet::V6(prefix) => action_of(&subnet.v6, prefix),
+    });
+    let Some(ActionImage::Gateway { vnet: Some(vnet) }) = action else {
+        return "dropped (next_hop_gateway): the VNet has no gateway".to_owned();
+    };
+    let Some(gateway) = image.gateways.iter().find(|gateway| gateway.vnet == *vnet) else {
+        return format!(
+            "goes to the virtual network gateway of {}; not on this host: dropped (port_down)",
+            vnet.name()
+        );
+    };
+    let (name, device) = (gateway.id.name(), &gateway.device);
+    let taken = format!("goes to the virtual network gateway {name} (device {device})");
+    match state_of(ports, &gateway.id) {
+        None | Some("up") => taken,
+        Some("no-device") => format!(
+            "dropped (port_down): {taken}; its worker has not made that device on this host (yet)"
+        ),
+        Some(state) => format!("{taken}; the port is {state}: see `vnet-gw ports`"),
     }
 }
 

@@ -19,6 +19,7 @@ fn port(port: PortStatus) -> PortRow {
     PortRow {
         network_interface: port.nic.to_string(),
         device: port.device,
+        gateway: port.gateway,
         port_id: port.port_id,
         ifindex: port.ifindex,
         hook: port.hook.map(|hook| hook.as_str().to_owned()),

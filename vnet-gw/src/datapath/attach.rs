@@ -40,9 +40,11 @@ impl Features {
     }
 }
 
-/// Which kind of hook a device gets; see [`HookChoice`].
-pub(super) fn wants_xdp(choice: HookChoice, device: &Netdev) -> bool {
+/// Which kind of hook a device gets; see [`HookChoice`]. A gateway's always gets TCX: a tap takes no
+/// native XDP of frames that carry super-packets and partial checksums.
+pub(super) fn wants_xdp(choice: HookChoice, device: &Netdev, gateway: bool) -> bool {
     match choice {
+        _ if gateway => false,
         HookChoice::Auto => device.is_physical(),
         HookChoice::Xdp => true,
         HookChoice::Tcx => false,
@@ -83,8 +85,8 @@ fn ifindex_of(name: &str) -> Option<u32> {
 impl Attacher<'_> {
     /// Sees to it that the device has our program, of this version, at the hook it should have, and
     /// at no other. The error is for the operator.
-    pub(super) fn ensure(&self, device: &Netdev) -> Result<Attached, String> {
-        let xdp = wants_xdp(self.choice, device);
+    pub(super) fn ensure(&self, device: &Netdev, gateway: bool) -> Result<Attached, String> {
+        let xdp = wants_xdp(self.choice, device, gateway);
         let attached = match (xdp, self.features.tcx) {
             (true, _) => self.link(device, LinkKind::Xdp)?,
             (false, true) => self.link(device, LinkKind::Tcx)?,

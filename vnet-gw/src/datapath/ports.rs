@@ -407,6 +407,9 @@ impl Ports {
         for (nic, entry) in &self.by_nic {
             let (name, device) = (nic.name(), &entry.image.device);
             match &entry.state {
+                PortState::NoDevice if entry.image.gateway => all.push(format!(
+                    "{name}: the gateway's worker has not made its device {device} (yet); packets to it are counted as port_down"
+                )),
                 PortState::NoDevice => all.push(format!(
                     "{name}: there is no network device {device} (yet); packets to it are counted as port_down"
                 )),
@@ -439,7 +442,8 @@ impl Ports {
             mac: entry.image.mac,
             addresses: entry.image.addresses.clone(),
             mtu: entry.mtu,
-            ip_forwarding: entry.image.ip_forwarding,
+            gateway: entry.image.gateway,
+            ip_forwarding: entry.image.ip_forwarding || entry.image.gateway,
             trace_every: entry.trace_every,
             netdev: entry
                 .ifindex

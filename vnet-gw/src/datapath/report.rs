@@ -133,10 +133,12 @@ impl PortState {
 /// One port as it is now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortStatus {
-    /// The networkInterface.
+    /// The networkInterface, or the virtualNetworkGateway.
     pub nic: ResourceId,
-    /// `vnet-gw:device`
+    /// `vnet-gw:device`, or the gateway's tap.
     pub device: String,
+    /// The port of a VPN gateway.
+    pub gateway: bool,
     /// Index into the port map.
     pub port_id: u32,
     /// `None` without a device.

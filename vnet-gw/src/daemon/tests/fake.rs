@@ -81,6 +81,7 @@ impl Fabric for Fake {
             .map(|((nic, port), port_id)| PortStatus {
                 nic: nic.clone(),
                 device: port.device.clone(),
+                gateway: port.gateway,
                 port_id,
                 ifindex: Some(port_id),
                 hook: None,

@@ -60,7 +60,7 @@ impl Entry {
             ));
             return false;
         }
-        match attacher.ensure(device) {
+        match attacher.ensure(device, self.image.gateway) {
             Ok(attached) => {
                 self.hook = Some(attached.hook);
                 self.state = if device.up {
@@ -104,11 +104,18 @@ impl Entry {
         let mut set = |yes: bool, flag: u32| flags |= if yes { flag } else { 0 };
         // A device that is down delivers nothing, and would drop without a count.
         set(self.state == PortState::Up, Port::PRESENT);
-        set(self.image.ip_forwarding, Port::IP_FORWARDING);
+        // What comes out of a tunnel is from the far side.
+        set(
+            self.image.ip_forwarding || self.image.gateway,
+            Port::IP_FORWARDING,
+        );
+        set(self.image.gateway, Port::GATEWAY);
         set(v4.is_some(), Port::HAS_V4);
         set(v6.is_some(), Port::HAS_V6);
         set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);
-        set(device.is_some_and(Netdev::redirects_to_peer), Port::PEER);
+        // The far side of a gateway's port is the worker's, which reads what the device sends.
+        let peer = !self.image.gateway && device.is_some_and(Netdev::redirects_to_peer);
+        set(peer, Port::PEER);
         Port {
             mac: mac_to_u64(self.image.mac),
             ip4: v4.unwrap_or(0),
