@@ -4,5 +4,11 @@
 //! the path; what it sees goes back as [`Reports`](vnet_gw_core::ike::Report) and counters that only it writes.
 
 mod api;
+#[expect(dead_code, reason = "the path comes next")]
+mod counters;
+#[expect(dead_code, reason = "the path comes next")]
+mod handle;
+mod thread;
 
 pub use api::*;
+pub use handle::{Worker, WorkerError, WorkerOptions};

@@ -1,0 +1,227 @@
+//! The gateway's port as a tap device.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, IoSlice, Read, Write},
+    ops::Range,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
+};
+
+use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
+
+use crate::io::{InnerPacket, Offload, Poll, Port, Ready, SuperLimits, link, token};
+
+/// `struct virtio_net_hdr` without the number of buffers.
+const HEADER: usize = 10;
+const ETHERNET: usize = 14;
+/// What a read may bring: a super-packet of 64 KiB and its headers.
+const BUFFER: usize = HEADER + ETHERNET + 65_535;
+/// The kernel takes no more segments from a tap in one packet.
+const MAX_SEGMENTS: usize = 128;
+/// The kernel takes no longer IP packet.
+const MAX_BYTES: usize = 65_535;
+/// More parts than a super-packet has: the virtio and Ethernet headers, and one for each segment.
+const PARTS: usize = MAX_SEGMENTS + 1;
+/// Packets that may wait for us: at 1,000, several Gbit/s of single packets lost one in seven.
+const QUEUE: u32 = 10_000;
+/// Not among the constants of libc.
+const TUN_F_USO4: u32 = 0x20;
+const TUN_F_USO6: u32 = 0x40;
+
+/// A tap that lives as long as this does.
+pub(in crate::io) struct Tap {
+    file: File,
+    buffer: Box<[u8]>,
+    /// Virtio header and Ethernet header in front of what is written.
+    head: [u8; HEADER + ETHERNET],
+    mac: [u8; 6],
+    readable: bool,
+}
+
+impl Tap {
+    /// What failed, in words, where it did.
+    pub(in crate::io) fn create(
+        device: &str,
+        mac: [u8; 6],
+        mtu: u32,
+    ) -> Result<Self, (&'static str, io::Error)> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open("/dev/net/tun")
+            .map_err(|error| ("opening /dev/net/tun", error))?;
+        // SAFETY: integers and a union of them; all zeroes is a value of it.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        if device.len() >= libc::IFNAMSIZ {
+            return Err(("naming the device", io::ErrorKind::InvalidInput.into()));
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
+        // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which this is.
+        let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+        if result < 0 {
+            return Err(("making the tap", io::Error::last_os_error()));
+        }
+        let length = HEADER as i32;
+        // SAFETY: TUNSETVNETHDRSZ reads an int.
+        let result =
+            unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const length) };
+        if result < 0 {
+            return Err(("setting its header", io::Error::last_os_error()));
+        }
+        let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+        offload(&file, tcp | TUN_F_USO4 | TUN_F_USO6)
+            // Kernels before 6.2 do not know UDP segmentation here.
+            .or_else(|_| offload(&file, tcp))
+            .map_err(|error| ("setting its offloads", error))?;
+        link::prepare(device, mac, mtu, QUEUE).map_err(|error| ("configuring it", error))?;
+
+        let mut head = [0; HEADER + ETHERNET];
+        head[HEADER..][..6].copy_from_slice(&mac_from_u64(FABRIC_MAC));
+        head[HEADER + 6..][..6].copy_from_slice(&mac);
+        Ok(Self {
+            file,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            head,
+            mac,
+            readable: true,
+        })
+    }
+}
+
+fn offload(file: &File, flags: u32) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    let result = unsafe {
+        libc::ioctl(
+            file.as_raw_fd(),
+            libc::TUNSETOFFLOAD,
+            libc::c_ulong::from(flags),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+impl Port for Tap {
+    fn register(&mut self, poll: &Poll) -> io::Result<()> {
+        poll.watch(self.file.as_fd())
+    }
+
+    fn ready(&mut self, ready: &Ready) {
+        self.readable |= ready.contains(token(&self.file));
+    }
+
+    fn read(&mut self) -> io::Result<Option<InnerPacket<'_>>> {
+        while self.readable {
+            let length = match self.file.read(&mut self.buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The device is down: it tells when it is up again.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((head, packet)) = self.buffer[..length].split_at_checked(HEADER + ETHERNET)
+            else {
+                continue;
+            };
+            let ethernet = &head[HEADER..];
+            let ip = matches!(ethernet[12..], [0x08, 0x00] | [0x86, 0xdd]);
+            // What is not for the gateway's MAC was flooded by nobody of ours.
+            if !ip || ethernet[..6] != self.mac || packet.is_empty() {
+                continue;
+            }
+            let offload = parse(head);
+            return Ok(Some(InnerPacket {
+                offload,
+                packet: &mut self.buffer[HEADER + ETHERNET..length],
+            }));
+        }
+        Ok(None)
+    }
+
+    fn has_more(&self) -> bool {
+        self.readable
+    }
+
+    fn write(&mut self, offload: &Offload, arena: &[u8], parts: &[Range<usize>]) -> io::Result<()> {
+        let first = parts.first().and_then(|part| arena.get(part.start));
+        let Some(first) = first else {
+            return Ok(());
+        };
+        compose(&mut self.head, offload);
+        let kind: [u8; 2] = if first >> 4 == 6 {
+            [0x86, 0xdd]
+        } else {
+            [0x08, 0x00]
+        };
+        self.head[HEADER + 12..].copy_from_slice(&kind);
+        let mut slices = [IoSlice::new(&[]); PARTS];
+        if parts.len() >= slices.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        slices[0] = IoSlice::new(&self.head);
+        for (slice, part) in slices[1..].iter_mut().zip(parts) {
+            *slice = IoSlice::new(&arena[part.clone()]);
+        }
+        (&self.file)
+            .write_vectored(&slices[..=parts.len()])
+            .map(drop)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn limits(&self) -> SuperLimits {
+        SuperLimits {
+            bytes: MAX_BYTES,
+            segments: MAX_SEGMENTS,
+        }
+    }
+}
+
+/// From a virtio header of a frame; its offsets there count from the Ethernet header.
+fn parse(head: &[u8]) -> Offload {
+    let word = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
+    Offload {
+        flags: head[0],
+        gso_type: head[1],
+        header_length: word(2).saturating_sub(ETHERNET as u16),
+        gso_size: word(4),
+        checksum_start: word(6).saturating_sub(ETHERNET as u16),
+        checksum_offset: word(8),
+    }
+}
+
+fn compose(head: &mut [u8; HEADER + ETHERNET], offload: &Offload) {
+    head[0] = offload.flags;
+    head[1] = offload.gso_type;
+    let shift = |value: u16| {
+        let present = offload.flags != 0 || offload.gso_type != 0;
+        if present { value + ETHERNET as u16 } else { 0 }
+    };
+    let words = [
+        shift(offload.header_length),
+        offload.gso_size,
+        shift(offload.checksum_start),
+        offload.checksum_offset,
+    ];
+    for (to, word) in head[2..HEADER].chunks_exact_mut(2).zip(words) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+}

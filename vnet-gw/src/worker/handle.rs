@@ -1,0 +1,174 @@
+//! What the owner of a worker holds.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::mpsc;
+use vnet_gw_core::compile::{ConnectionImage, GatewayImage};
+
+use super::{
+    Command, EngineChoice, FromWorker, WorkerStats,
+    counters::Counters,
+    thread::{Shared, run},
+};
+use crate::io::{self as engine, IkeSockets, OpenError};
+
+/// Commands that may wait for the worker: more than IKE makes in the time of one batch.
+const COMMANDS: usize = 4096;
+/// IKE messages that may wait for IKE. A flood fills it, and is then dropped and counted.
+const MESSAGES: usize = 1024;
+
+/// How a worker is to run.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerOptions {
+    pub engine: EngineChoice,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Io(#[from] OpenError),
+    #[error("starting the worker's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A running worker. Dropping it stops the thread and removes the gateway port.
+pub struct Worker {
+    device: String,
+    /// Only senders take it: the thread reads the other end without a lock.
+    messages: Mutex<rtrb::Producer<Message>>,
+    wake: Arc<EventFd>,
+    ike: Arc<IkeSockets>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Into the thread.
+pub(super) enum Message {
+    Command(Command),
+    Configure(Box<Configuration>),
+    Stop,
+}
+
+/// What of the gateway's image concerns the worker.
+pub(super) struct Configuration {
+    pub(super) addresses: Vec<IpAddr>,
+    /// The source of ICMP errors.
+    pub(super) private_addresses: Vec<IpAddr>,
+    pub(super) bandwidth: Option<u64>,
+    pub(super) connections: Vec<ConnectionImage>,
+}
+
+impl Configuration {
+    fn of(gateway: &GatewayImage) -> Box<Self> {
+        Box::new(Self {
+            addresses: gateway.instances.iter().map(|i| i.public_address).collect(),
+            private_addresses: gateway
+                .instances
+                .iter()
+                .map(|i| i.private_address)
+                .collect(),
+            bandwidth: gateway.bandwidth,
+            connections: gateway.connections.clone(),
+        })
+    }
+}
+
+impl Worker {
+    /// Makes the gateway port, binds the sockets of the instances' public addresses and starts the
+    /// thread, all in the network namespace of the calling thread. Without instances there is the
+    /// port alone.
+    ///
+    /// The receiver is bounded: IKE messages that find it full are dropped and counted, reports
+    /// wait for their next turn.
+    pub fn start(
+        gateway: &GatewayImage,
+        options: WorkerOptions,
+    ) -> Result<(Self, mpsc::Receiver<FromWorker>), WorkerError> {
+        let (messages, commands) = rtrb::RingBuffer::new(COMMANDS);
+        let (out, from_worker) = mpsc::channel(MESSAGES);
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|errno| WorkerError::Thread(errno.into()))?;
+        let wake = Arc::new(wake);
+        let engine = engine::open(gateway, options.engine)?;
+        let ike = engine.underlay.ike_sockets().clone();
+        let counters = Arc::new(Counters::new(engine.name, engine.reason));
+        let shared = Shared {
+            commands,
+            wake: wake.clone(),
+            out,
+            counters: counters.clone(),
+        };
+        let configuration = Configuration::of(gateway);
+        let thread = std::thread::Builder::new()
+            .name(gateway.device.clone())
+            .spawn(move || run(engine.port, engine.underlay, shared, configuration))
+            .map_err(WorkerError::Thread)?;
+        let worker = Self {
+            device: gateway.device.clone(),
+            messages: Mutex::new(messages),
+            wake,
+            ike,
+            counters,
+            thread: Some(thread),
+        };
+        Ok((worker, from_worker))
+    }
+
+    /// The gateway's image changed: instances came or went, connections, their prefixes, the
+    /// bandwidth. Tunnels that are still in it keep their SAs.
+    pub fn configure(&self, gateway: &GatewayImage) {
+        self.tell(Message::Configure(Configuration::of(gateway)));
+    }
+
+    /// Hands over what IKE decided. In order.
+    pub fn command(&self, command: Command) {
+        self.tell(Message::Command(command));
+    }
+
+    /// Sends through the socket of port 4500 of a public address: a message of IKE that has its
+    /// non-ESP marker, or a keepalive. At once, from the calling thread.
+    pub fn send_ike(&self, local: SocketAddr, remote: SocketAddr, data: &[u8]) -> io::Result<()> {
+        self.ike.send(local, remote, data)
+    }
+
+    /// Counters since the start; cheap.
+    pub fn stats(&self) -> WorkerStats {
+        self.counters.read()
+    }
+
+    /// Of the gateway port.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn tell(&self, mut message: Message) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Err(rtrb::PushError::Full(back)) = messages.push(message) {
+            if messages.is_abandoned() {
+                return;
+            }
+            message = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Fails only when the counter is full: then the thread has been woken 2^64 times already.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tell(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing more to stop.
+            let _ = thread.join();
+        }
+    }
+}
