@@ -67,8 +67,8 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    fn of(gateway: &GatewayImage) -> Box<Self> {
-        Box::new(Self {
+    fn of(gateway: &GatewayImage) -> Self {
+        Self {
             addresses: gateway.instances.iter().map(|i| i.public_address).collect(),
             private_addresses: gateway
                 .instances
@@ -77,7 +77,7 @@ impl Configuration {
                 .collect(),
             bandwidth: gateway.bandwidth,
             connections: gateway.connections.clone(),
-        })
+        }
     }
 }
 
@@ -125,7 +125,7 @@ impl Worker {
     /// The gateway's image changed: instances came or went, connections, their prefixes, the
     /// bandwidth. Tunnels that are still in it keep their SAs.
     pub fn configure(&self, gateway: &GatewayImage) {
-        self.tell(Message::Configure(Configuration::of(gateway)));
+        self.tell(Message::Configure(Box::new(Configuration::of(gateway))));
     }
 
     /// Hands over what IKE decided. In order.

@@ -25,7 +25,7 @@ pub(super) fn run(
     port: Box<dyn Port>,
     underlay: Box<dyn Underlay>,
     shared: Shared,
-    configuration: Box<Configuration>,
+    configuration: Configuration,
 ) {
     let out = shared.out.clone();
     if let Err(error) = work(port, underlay, shared, configuration) {
@@ -38,7 +38,7 @@ fn work(
     mut port: Box<dyn Port>,
     mut underlay: Box<dyn Underlay>,
     mut shared: Shared,
-    mut configuration: Box<Configuration>,
+    mut configuration: Configuration,
 ) -> io::Result<()> {
     let poll = Poll::new()?;
     poll.watch(std::os::fd::AsFd::as_fd(&*shared.wake))?;
@@ -57,7 +57,7 @@ fn work(
         while let Ok(message) = shared.commands.pop() {
             match message {
                 Message::Stop => return Ok(()),
-                Message::Configure(new) => configuration = new,
+                Message::Configure(new) => configuration = *new,
                 Message::Command(command) => log::debug!("{command:?}"),
             }
         }
