@@ -8,8 +8,9 @@
 //! 3. [`compile`]: the [`compile::Image`], what the data path should hold, by resource.
 //! 4. [`table`]: the bytes of the BPF tables in the forms of `vnet_gw_common::table`.
 //!
-//! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`crypto`]
-//! is what both ask of the cryptographic libraries.
+//! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
+//! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
+//! cryptographic libraries.
 #![forbid(unsafe_code)]
 
 pub mod compile;
@@ -18,6 +19,7 @@ pub mod effective;
 pub mod esp;
 pub mod ike;
 pub mod model;
+pub mod packet;
 pub mod sa;
 pub mod secret;
 pub mod table;
