@@ -10,8 +10,13 @@ use thiserror::Error;
 pub mod aead;
 pub mod aws_lc;
 pub mod cbc;
+pub mod exchange;
 pub mod integrity;
+pub mod mlkem;
+mod modp;
 pub mod portable;
+mod prf;
+mod random;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +28,10 @@ use portable as chosen;
 pub use aead::{Aead, AeadAlgorithm};
 pub use cbc::{AesCbc, BLOCK_LEN};
 pub use chosen::{AeadKey, CbcKey};
+pub use exchange::{EphemeralKey, ExchangeError};
 pub use integrity::{IntegrityAlgorithm, IntegrityKey};
+pub use mlkem::MlKemKey;
+pub use random::SystemRandom;
 
 /// What the cryptography refused, and no more than that: which byte was wrong helps an attacker only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -6,7 +6,9 @@
 //! tells the peer of it leaves), then `poll_transmit` until `None`, then `poll_timeout`.
 
 mod api;
+pub mod codec;
 mod endpoint;
+pub mod keys;
 mod options;
 
 pub use api::*;
