@@ -14,7 +14,6 @@ mod ike_sockets;
 mod link;
 mod open;
 mod poll;
-#[expect(dead_code, reason = "the path comes next")]
 mod sockopt;
 
 use std::{
