@@ -3,14 +3,22 @@
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use vnet_gw_lab::strongswan;
 
 use crate::{step, tree};
 
-/// A program and the Debian package that has it.
+/// A program (or, with its whole path, any file) and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
 
 /// What every network namespace lab needs.
 pub(crate) const LAB: &[Program] = &[("ip", "iproute2"), ("ethtool", "ethtool")];
+
+/// What the VPN's peers and underlays need besides.
+pub(crate) fn vpn() -> Vec<Program> {
+    let mut all = strongswan::NEEDED.to_vec();
+    all.push(("nft", "nftables"));
+    all
+}
 
 /// Has the packages of those programs installed that are not there.
 pub(crate) fn ensure(programs: &[Program]) -> Result<()> {

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         );
     }
     packages::ensure(packages::LAB)?;
+    packages::ensure(&packages::vpn())?;
     ebpf::build(None)?;
     let mut failed = Vec::new();
     if args.is_empty() {

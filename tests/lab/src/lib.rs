@@ -7,14 +7,20 @@
 
 pub mod daemon;
 pub mod lab;
+pub mod nat;
 pub mod netns;
 pub mod probe;
 pub mod process;
+pub mod strongswan;
 pub mod template;
+pub mod underlay;
 pub mod workload;
 
 pub use daemon::Daemon;
 pub use lab::Lab;
+pub use nat::Nat;
 pub use netns::Netns;
 pub use process::Process;
+pub use strongswan::StrongSwan;
+pub use underlay::Underlay;
 pub use workload::Workload;

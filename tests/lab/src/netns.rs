@@ -139,6 +139,26 @@ impl Netns {
         }
     }
 
+    /// Waits until `device` has a carrier: the kernel sees that of a veth in the background, and drops
+    /// what is sent before.
+    pub fn carrier(&self, device: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut command = self.command("ip");
+            let shown = run(command.args(["-o", "link", "show", device]))?;
+            if shown.contains(" state UP ") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{device} in {} has no carrier after 10 s: {shown}",
+                    self.name
+                );
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Packets that `device` has received and sent.
     pub fn packets(&self, device: &str) -> Result<(u64, u64)> {
         let text = self.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;

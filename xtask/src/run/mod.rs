@@ -42,6 +42,7 @@ pub(crate) fn start(once: bool, hook: Hook, daemon: Option<PathBuf>) -> Result<E
         );
     }
     packages::ensure(packages::LAB)?;
+    packages::ensure(&packages::vpn())?;
     let binary = match daemon {
         Some(path) => path,
         None => {

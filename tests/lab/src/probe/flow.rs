@@ -18,6 +18,9 @@ use crate::Netns;
 /// Well below the 256 frames that a veth's ring holds.
 const LARGEST_BURST: u32 = 32;
 
+/// What every datagram of a flow holds after its number, for a capture to look for.
+pub(crate) const MARK: [u8; 16] = *b"flow, unsealed!\n";
+
 /// A running flow.
 pub struct Flow {
     stop: Arc<AtomicBool>,
@@ -132,6 +135,7 @@ fn send(
     while !stop.load(Ordering::SeqCst) {
         let mut datagram = [0u8; 64];
         datagram[..8].copy_from_slice(&number.to_be_bytes());
+        datagram[8..24].copy_from_slice(&MARK);
         socket
             .send_to(&datagram, target)
             .with_context(|| format!("sending to {target}"))?;

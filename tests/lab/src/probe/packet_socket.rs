@@ -56,6 +56,18 @@ impl PacketSocket {
         Ok(Self { socket })
     }
 
+    /// Room for what is not read yet, whatever the system's limit is.
+    pub fn set_buffer(&self, bytes: usize) -> Result<()> {
+        set_receive_buffer(&self.socket, bytes).context("setting a receive buffer")
+    }
+
+    /// How many frames found no room since this was asked last.
+    pub fn missed(&self) -> Result<u64> {
+        statistics(&self.socket)
+            .map(|(_, dropped)| dropped.into())
+            .context("reading a packet socket's statistics")
+    }
+
     /// Sends one frame.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         (&self.socket).write_all(frame).context("sending a frame")
@@ -133,6 +145,54 @@ fn ignore_outgoing(socket: &Socket) -> std::io::Result<()> {
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+/// `SO_RCVBUFFORCE`.
+fn set_receive_buffer(socket: &Socket, bytes: usize) -> std::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the descriptor is open, and the pointer and length describe one int that outlives
+    // the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast(),
+            size_of_val(&bytes) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+/// `PACKET_STATISTICS`: packets seen and packets dropped since the last call.
+fn statistics(socket: &Socket) -> std::io::Result<(u32, u32)> {
+    use std::os::fd::AsRawFd;
+    let mut out = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let mut length = size_of_val(&out) as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the pointers are to a tpacket_stats and its length, both
+    // of which outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut out).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok((out.tp_packets, out.tp_drops))
     } else {
         Err(std::io::Error::last_os_error())
     }

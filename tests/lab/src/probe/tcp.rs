@@ -113,6 +113,11 @@ fn pattern() -> Vec<u8> {
     once.repeat(2)
 }
 
+/// What a transfer begins with, for a capture to look for.
+pub(crate) fn mark() -> Vec<u8> {
+    pattern()[..32].to_vec()
+}
+
 /// What a transfer holds from `position` on, at least a period of it.
 fn expected(pattern: &[u8], position: u64) -> &[u8] {
     &pattern[(position % PERIOD as u64) as usize..]
