@@ -8,7 +8,7 @@ mod ethtool;
 mod genl;
 mod host;
 mod kernel;
-mod netlink;
+pub(crate) mod netlink;
 mod process;
 
 use serde::Serialize;

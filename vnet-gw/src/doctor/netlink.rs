@@ -16,7 +16,7 @@ const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 
 /// Sends one request and returns the payloads of the answers.
-pub(super) fn request(
+pub(crate) fn request(
     protocol: isize,
     kind: u16,
     dump: bool,
@@ -66,7 +66,7 @@ pub(super) fn request(
 }
 
 /// One attribute, padded.
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
@@ -75,7 +75,7 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// The value of the first attribute of a kind.
-pub(super) fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     while let [low, high, first, second, ..] = *rest {
         let length = usize::from(u16::from_ne_bytes([low, high]));

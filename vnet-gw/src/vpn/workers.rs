@@ -1,0 +1,91 @@
+//! The crypto workers, as the hub sees them.
+
+use tokio::{sync::mpsc, task::JoinHandle};
+use vnet_gw_core::{compile::GatewayImage, ike::Transmit, model::ResourceId};
+
+use super::hub::{WorkerHandle, Workers};
+use crate::worker::{Command, EngineChoice, FromWorker, Worker, WorkerOptions, WorkerStats};
+
+/// What a worker said: its gateway, its number, its words.
+pub(super) type Said = (ResourceId, u64, FromWorker);
+
+/// What waits for the hub; a worker with more keeps it, and drops what it cannot keep.
+const WAITING: usize = 256;
+
+/// Starts workers, and brings together what they say.
+pub(super) struct Crypto {
+    said: mpsc::Sender<Said>,
+    started: u64,
+}
+
+impl Crypto {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Said>) {
+        let (said, receiver) = mpsc::channel(WAITING);
+        (Self { said, started: 0 }, receiver)
+    }
+}
+
+impl Workers for Crypto {
+    type Worker = Running;
+
+    /// Must be called within a runtime.
+    fn start(&mut self, image: &GatewayImage, engine: EngineChoice) -> Result<Running, String> {
+        let (worker, mut receiver) =
+            Worker::start(image, WorkerOptions { engine }).map_err(|error| error.to_string())?;
+        self.started += 1;
+        let (said, id, number) = (self.said.clone(), image.id.clone(), self.started);
+        // One task each, so that a worker that says much waits for itself only.
+        let relay = tokio::spawn(async move {
+            while let Some(word) = receiver.recv().await {
+                if said.send((id.clone(), number, word)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Running {
+            worker,
+            number,
+            relay,
+        })
+    }
+}
+
+pub(super) struct Running {
+    worker: Worker,
+    number: u64,
+    relay: JoinHandle<()>,
+}
+
+impl WorkerHandle for Running {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn configure(&mut self, image: &GatewayImage) {
+        self.worker.configure(image);
+    }
+
+    fn command(&mut self, command: Command) {
+        self.worker.command(command);
+    }
+
+    fn send_ike(&mut self, transmit: &Transmit) {
+        let Transmit {
+            local,
+            remote,
+            data,
+        } = transmit;
+        if let Err(error) = self.worker.send_ike(*local, *remote, data) {
+            log::debug!("from {local} to {remote}: {error}");
+        }
+    }
+
+    fn stats(&self) -> WorkerStats {
+        self.worker.stats()
+    }
+
+    fn stop(self) {
+        self.relay.abort();
+        drop(self.worker);
+    }
+}
