@@ -140,7 +140,7 @@ async fn run(engine: EngineChoice, mut inputs: mpsc::UnboundedReceiver<Input>) {
             }
             Some(first) = said.recv() => {
                 let hear = |hub: &mut Hub<_, _>, (gateway, number, word): Said| {
-                    hub.from_worker(Instant::now(), &gateway, number, word);
+                    hub.heard(Instant::now(), &gateway, number, word);
                 };
                 hear(&mut hub, first);
                 for _ in 1..TURN {

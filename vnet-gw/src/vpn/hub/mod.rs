@@ -288,7 +288,7 @@ impl<I: Ike, W: Workers> Hub<I, W> {
     }
 
     /// What the worker `number` of a gateway said.
-    pub(super) fn from_worker(
+    pub(super) fn heard(
         &mut self,
         now: Instant,
         gateway: &ResourceId,

@@ -418,7 +418,7 @@ fn a_worker_that_fails_takes_its_tunnels_along_and_keeps_its_counters() {
     bench.said();
     bench
         .hub
-        .from_worker(bench.now, &a.id, 1, FromWorker::Failed("gone".into()));
+        .heard(bench.now, &a.id, 1, FromWorker::Failed("gone".into()));
     assert_eq!(bench.said(), ["a stops", "ike "]);
     assert_eq!(bench.tunnel(1), (TunnelState::NotConnected, "gone".into()));
     bench.hub.timeout(bench.now + Duration::from_secs(1));
@@ -429,7 +429,7 @@ fn a_worker_that_fails_takes_its_tunnels_along_and_keeps_its_counters() {
     // What the one before still says is not heard.
     bench
         .hub
-        .from_worker(bench.now, &a.id, 1, FromWorker::Failed("late".into()));
+        .heard(bench.now, &a.id, 1, FromWorker::Failed("late".into()));
     assert!(bench.said().is_empty());
 }
 
