@@ -144,4 +144,32 @@ mod tests {
         assert_eq!(key.agree(&two).unwrap().expose(), eight);
         assert_eq!(key.public(), eight);
     }
+
+    /// Made with Python's `pow`.
+    #[test]
+    fn powers_are_those_of_another_implementation() {
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len())
+                .step_by(2)
+                .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+                .collect()
+        };
+        let exponent =
+            hex("0102030405060708090a0b0c0d0e0f100102030405060708090a0b0c0d0e0f101112131415161718");
+        let key = Modp1024Key::from_exponent(&exponent.try_into().unwrap());
+        let public = "5f1dd5c2c0e707f8c05145e878620d6d8d2d368fb8a41837ef861c18e661c495\
+                      5e51b61205f8d4f0ff8a3921e84f143b04f0a36ef5283e597f1873c37a40d5ae\
+                      28e724a151c4cda15d4a523d14c175dbd6b3a48a2c87942173def5d4af53f37e\
+                      01fb1333f43867fd03d39c9fa8241d0115f9cd6cf8eb37350ce1d2fa43570f32";
+        let peer = "bcf0c8ba5d51161b217b0c8ff79b99d2ee73e0fea233fbb7bea874389c8056f9\
+                    4fe86e0f545b5dc5a2f94feba7e895fc06677555797a0f950ba2087393254a4d\
+                    ebc2a9e4acfa10a36b13827e89b98432d8cba3c37be9fde38d344bb04b0369e3\
+                    05b320c9c6d78ac2195694b0a38fc21c1128f8f786aaa6a3ac86f0989951a929";
+        let shared = "b13af36f02ea0986616fff3657067cfca35ac0dc08eea8d8bd06cec9c84d8535\
+                      85108ed806b828c6ef0346819d1c149bef50e7ca2016a2d08dea0be6d1806920\
+                      7618ba429821d24ef8e84c72d98f8cf217d9707e85ecb6d9049350c2efa77d25\
+                      a5e0953e66c22ad502194ac18c4a75bd524fae05683199d52ab401c0e9d5e73f";
+        assert_eq!(key.public(), hex(public));
+        assert_eq!(key.agree(&hex(peer)).unwrap().expose(), hex(shared));
+    }
 }

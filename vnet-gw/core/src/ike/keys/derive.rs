@@ -128,6 +128,22 @@ impl IkeKeys {
         }
     }
 
+    /// All keys in the order in which they are derived.
+    #[cfg(test)]
+    pub(super) fn concatenated(&self) -> Vec<u8> {
+        [
+            &self.sk_d,
+            &self.sk_ai,
+            &self.sk_ar,
+            &self.sk_ei,
+            &self.sk_er,
+            &self.sk_pi,
+            &self.sk_pr,
+        ]
+        .map(Secret::expose)
+        .concat()
+    }
+
     /// Key material of a CHILD SA (RFC 7296, 2.17), as [`crate::sa::Sa::keys`] wants it: of what
     /// the initiator of this exchange sends with, then of what its responder sends with. `shared`
     /// is empty without PFS; more than one secret is those of IKE_FOLLOWUP_KE (RFC 9370, 2.2.4).
