@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 
-use vnet_gw_core::sa::Encapsulation;
+use vnet_gw_core::{packet::VirtioHeader, sa::Encapsulation};
 
 pub use ike_sockets::{IkeSockets, NAT_PORT};
 pub use open::{Engine, OpenError, open};
@@ -47,7 +47,12 @@ pub trait Port: Send {
 
     /// Hands a packet to the data path: the parts, one after another. A super-packet where
     /// `offload` says so. May be put off until [`flush`](Self::flush).
-    fn write(&mut self, offload: &Offload, arena: &[u8], parts: &[Range<usize>]) -> io::Result<()>;
+    fn write(
+        &mut self,
+        offload: &VirtioHeader,
+        arena: &[u8],
+        parts: &[Range<usize>],
+    ) -> io::Result<()>;
 
     /// Carries out what was put off.
     fn flush(&mut self) -> io::Result<()>;
@@ -59,7 +64,8 @@ pub trait Port: Send {
 
 /// A packet, or a super-packet, from the data path.
 pub struct InnerPacket<'a> {
-    pub offload: Offload,
+    /// Its offsets count from the IP header.
+    pub offload: VirtioHeader,
     /// From the first byte of its IP header.
     pub packet: &'a mut [u8],
 }
@@ -68,17 +74,6 @@ pub struct InnerPacket<'a> {
 pub struct SuperLimits {
     pub bytes: usize,
     pub segments: usize,
-}
-
-/// `struct virtio_net_hdr`, its offsets from the first byte of the IP header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offload {
-    pub flags: u8,
-    pub gso_type: u8,
-    pub header_length: u16,
-    pub gso_size: u16,
-    pub checksum_start: u16,
-    pub checksum_offset: u16,
 }
 
 /// Where ESP comes and goes.
@@ -175,6 +170,15 @@ pub struct Datagram {
     pub from: Source,
     /// TOS or traffic class of the outer header.
     pub tos: u8,
+}
+
+impl Datagram {
+    /// Where in the arena each of them is.
+    pub fn packets(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (segment, end) = (self.segment.max(1), self.range.end);
+        let starts = self.range.clone().step_by(segment);
+        starts.map(move |start| start..(start + segment).min(end))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

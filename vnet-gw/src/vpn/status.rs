@@ -134,6 +134,7 @@ pub(super) fn sum(before: TunnelCounters, now: TunnelCounters) -> TunnelCounters
         outside_selectors: before.outside_selectors + now.outside_selectors,
         malformed: before.malformed + now.malformed,
         too_big: before.too_big + now.too_big,
+        congested: before.congested + now.congested,
         last_received: now.last_received.max(before.last_received),
     }
 }

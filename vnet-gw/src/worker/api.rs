@@ -76,6 +76,8 @@ pub struct TunnelCounters {
     pub malformed: u64,
     /// Inner packets for which the tunnel was too narrow, answered with ICMP.
     pub too_big: u64,
+    /// Dropped as RFC 6040 wants it: congestion on the underlay, and a sender that does not know ECN.
+    pub congested: u64,
     pub last_received: Option<SystemTime>,
 }
 

@@ -47,6 +47,7 @@ pub(super) struct TunnelCells {
     pub(super) outside_selectors: Counter,
     pub(super) malformed: Counter,
     pub(super) too_big: Counter,
+    pub(super) congested: Counter,
     /// Milliseconds since 1970; 0: never.
     pub(super) last_received: Counter,
 }
@@ -64,6 +65,7 @@ impl TunnelCells {
             outside_selectors: self.outside_selectors.get(),
             malformed: self.malformed.get(),
             too_big: self.too_big.get(),
+            congested: self.congested.get(),
             last_received: (received != 0).then(|| UNIX_EPOCH + Duration::from_millis(received)),
         }
     }

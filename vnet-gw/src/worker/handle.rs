@@ -109,7 +109,7 @@ impl Worker {
         let configuration = Configuration::of(gateway);
         let thread = std::thread::Builder::new()
             .name(gateway.device.clone())
-            .spawn(move || run(engine.port, engine.underlay, shared, configuration))
+            .spawn(move || run(engine.port, engine.underlay, shared, &configuration))
             .map_err(WorkerError::Thread)?;
         let worker = Self {
             device: gateway.device.clone(),

@@ -4,11 +4,16 @@
 //! the path; what it sees goes back as [`Reports`](vnet_gw_core::ike::Report) and counters that only it writes.
 
 mod api;
-#[expect(dead_code, reason = "the path comes next")]
+mod bucket;
 mod counters;
-#[expect(dead_code, reason = "the path comes next")]
 mod handle;
+mod inbound;
+mod outbound;
+mod report;
+mod routes;
+mod spi_table;
 mod thread;
+mod tunnels;
 
 pub use api::*;
 pub use handle::{Worker, WorkerError, WorkerOptions};

@@ -1,16 +1,35 @@
 //! The worker's thread.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nix::sys::eventfd::EventFd;
 use tokio::sync::mpsc;
+use vnet_gw_core::packet::VirtioHeader;
 
 use super::{
-    FromWorker,
+    Command, FromWorker,
+    bucket::Bucket,
     counters::Counters,
     handle::{Configuration, Message},
+    inbound::Opener,
+    outbound::Sealer,
+    report::Reporter,
+    tunnels::Tunnels,
 };
-use crate::io::{Poll, Port, Ready, Underlay};
+use crate::io::{Poll, Port, Ready, Underlay, token};
+
+/// Packets from the port before a look at the underlay, and batches from there before one back.
+const READS: usize = 64;
+const BATCHES: usize = 4;
+/// The kernel tells of a wider path to nobody, so the MTU of those in use is asked for.
+const MEASURE: Duration = Duration::from_secs(5);
+/// Between two questions after a path refused packets.
+const MEASURE_AGAIN: Duration = Duration::from_millis(20);
 
 /// What the thread has in common with its handle.
 pub(super) struct Shared {
@@ -25,46 +44,211 @@ pub(super) fn run(
     port: Box<dyn Port>,
     underlay: Box<dyn Underlay>,
     shared: Shared,
-    configuration: Configuration,
+    configuration: &Configuration,
 ) {
     let out = shared.out.clone();
-    if let Err(error) = work(port, underlay, shared, configuration) {
+    let result = Gateway::new(port, underlay, shared, configuration).and_then(Gateway::work);
+    if let Err(error) = result {
         // Whoever does not listen any more has dropped the worker.
         let _ = out.blocking_send(FromWorker::Failed(error.to_string()));
     }
 }
 
-fn work(
-    mut port: Box<dyn Port>,
-    mut underlay: Box<dyn Underlay>,
-    mut shared: Shared,
-    mut configuration: Configuration,
-) -> io::Result<()> {
-    let poll = Poll::new()?;
-    poll.watch(std::os::fd::AsFd::as_fd(&*shared.wake))?;
-    let mut ready = Ready::new();
-    port.register(&poll)?;
-    loop {
-        if let Err(error) = underlay.configure(&configuration.addresses) {
+/// Everything the thread has.
+struct Gateway {
+    port: Box<dyn Port>,
+    underlay: Box<dyn Underlay>,
+    shared: Shared,
+    poll: Poll,
+    tunnels: Tunnels,
+    sealer: Sealer,
+    opener: Opener,
+    reporter: Reporter,
+    bandwidth: Option<u64>,
+    /// When the paths' MTUs were asked for.
+    measured: Instant,
+    /// When the next replaced SA goes.
+    expires: Option<Instant>,
+}
+
+impl Gateway {
+    fn new(
+        port: Box<dyn Port>,
+        underlay: Box<dyn Underlay>,
+        shared: Shared,
+        configuration: &Configuration,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let bandwidth = configuration.bandwidth;
+        let mut gateway = Self {
+            poll: Poll::new()?,
+            tunnels: Tunnels::new(shared.counters.clone()),
+            sealer: Sealer::new(Bucket::new(bandwidth, now)),
+            opener: Opener::new(Bucket::new(bandwidth, now), shared.out.clone()),
+            reporter: Reporter::new(shared.out.clone(), now),
+            bandwidth,
+            measured: now,
+            expires: None,
+            port,
+            underlay,
+            shared,
+        };
+        gateway.poll.watch(gateway.shared.wake.as_fd())?;
+        gateway.port.register(&gateway.poll)?;
+        gateway.underlay.register(&gateway.poll)?;
+        gateway.tunnels.configure(configuration);
+        Ok(gateway)
+    }
+
+    fn work(mut self) -> io::Result<()> {
+        let mut ready = Ready::new();
+        loop {
+            let patience = self.patience();
+            self.poll.wait(&mut ready, patience)?;
+            self.port.ready(&ready);
+            self.underlay.ready(&ready);
+            let now = Instant::now();
+            if ready.contains(token(&*self.shared.wake)) {
+                // Fails only where somebody read it already.
+                let _ = self.shared.wake.read();
+                while let Ok(message) = self.shared.commands.pop() {
+                    match message {
+                        Message::Stop => return Ok(()),
+                        Message::Configure(new) => self.configure(&new, now)?,
+                        Message::Command(command) => self.command(command, now),
+                    }
+                }
+            }
+            self.sealer.bucket.fill(now);
+            self.opener.bucket.fill(now);
+            self.outward()?;
+            self.inward()?;
+            self.keep_house(now);
+        }
+    }
+
+    /// How long nothing can be due.
+    fn patience(&self) -> Option<Duration> {
+        if self.port.has_more() || self.underlay.has_more() {
+            return Some(Duration::ZERO);
+        }
+        let report = self.reporter.due(&self.tunnels);
+        let due = [report, self.expires].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// From the port to the underlay.
+    fn outward(&mut self) -> io::Result<()> {
+        let Self {
+            port,
+            underlay,
+            tunnels,
+            sealer,
+            ..
+        } = self;
+        let (underlay, counters) = (&mut **underlay, &*self.shared.counters);
+        for _ in 0..READS {
+            let Some(inner) = port.read()? else {
+                break;
+            };
+            let reply = sealer.seal(&inner.offload, inner.packet, tunnels, underlay, counters);
+            if let Some(reply) = reply {
+                let whole = 0..reply.len();
+                let offload = VirtioHeader::default();
+                if port.write(&offload, reply, &[whole]).is_err() {
+                    counters.port_write_errors.add(1);
+                }
+            }
+        }
+        sealer.flush(tunnels, underlay, counters);
+        Ok(())
+    }
+
+    /// From the underlay to the port.
+    fn inward(&mut self) -> io::Result<()> {
+        let Self {
+            port,
+            underlay,
+            tunnels,
+            opener,
+            ..
+        } = self;
+        let (port, underlay) = (&mut **port, &mut **underlay);
+        for _ in 0..BATCHES {
+            match opener.open(tunnels, underlay, port, &self.shared.counters) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Of a socket that tells of an earlier mishap; what comes next is not touched by it.
+                Err(error) => {
+                    log::debug!("receiving ESP: {error}");
+                    break;
+                }
+            }
+        }
+        port.flush()
+    }
+
+    /// What is due from time to time.
+    fn keep_house(&mut self, now: Instant) {
+        self.measure(now);
+        self.reporter.report(&mut self.tunnels, now);
+        if self.expires.is_some_and(|expires| expires <= now) {
+            self.expires = self.tunnels.expire(now);
+        }
+    }
+
+    /// Asks for the MTU of paths: soon where one refused packets, now and then of those in use.
+    fn measure(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.measured);
+        if since < MEASURE_AGAIN {
+            return;
+        }
+        let all = since >= MEASURE;
+        let mut asked = all;
+        for number in 0..self.tunnels.all.len() {
+            let seen = &self.tunnels.all[number].seen;
+            if seen.narrowed || (all && seen.sent) {
+                self.tunnels.measure(number, &mut *self.underlay);
+                asked = true;
+            }
+        }
+        if asked {
+            self.measured = now;
+        }
+    }
+
+    fn configure(&mut self, new: &Configuration, now: Instant) -> io::Result<()> {
+        if let Err(error) = self.underlay.configure(&new.addresses) {
             log::warn!("{error}");
         }
-        underlay.register(&poll)?;
-        poll.wait(&mut ready, None)?;
-        port.ready(&ready);
-        underlay.ready(&ready);
-        // Empty where something else woke us.
-        let _ = shared.wake.read();
-        while let Ok(message) = shared.commands.pop() {
-            match message {
-                Message::Stop => return Ok(()),
-                Message::Configure(new) => configuration = *new,
-                Message::Command(command) => log::debug!("{command:?}"),
-            }
+        self.underlay.register(&self.poll)?;
+        self.tunnels.configure(new);
+        if self.bandwidth != new.bandwidth {
+            self.bandwidth = new.bandwidth;
+            self.sealer.bucket = Bucket::new(new.bandwidth, now);
+            self.opener.bucket = Bucket::new(new.bandwidth, now);
         }
-        while port.has_more() {
-            while port.read()?.is_some() {
-                shared.counters.no_tunnel.add(1);
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command, now: Instant) {
+        let underlay = &mut *self.underlay;
+        match command {
+            Command::Install(child) => self.tunnels.install(&child, underlay),
+            Command::SendOn { tunnel, inbound } => self.tunnels.send_on(tunnel, inbound),
+            Command::Remove {
+                tunnel,
+                inbound,
+                linger,
+            } => {
+                self.tunnels.remove(tunnel, inbound, now + linger);
+                self.expires = self.tunnels.expire(now);
             }
+            Command::Move {
+                tunnel,
+                encapsulation,
+            } => self.tunnels.move_to(tunnel, encapsulation, underlay),
+            Command::Path { tunnel, usable } => self.tunnels.set_usable(tunnel, usable),
         }
     }
 }

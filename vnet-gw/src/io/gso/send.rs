@@ -153,7 +153,7 @@ mod tests {
             dont_fragment,
         };
         let mut queue = Queue::new();
-        let mut put = |queue: &mut Queue, length, to: Outgoing| {
+        let put = |queue: &mut Queue, length, to: Outgoing| {
             assert!(queue.slot(&to, length).is_some());
             queue.commit(length, paths.get(to.path));
         };

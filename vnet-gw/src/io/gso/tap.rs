@@ -11,11 +11,11 @@ use std::{
 };
 
 use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
+use vnet_gw_core::packet::{VirtioHeader, virtio::VIRTIO_HEADER_LEN};
 
-use crate::io::{InnerPacket, Offload, Poll, Port, Ready, SuperLimits, link, token};
+use crate::io::{InnerPacket, Poll, Port, Ready, SuperLimits, link, token};
 
-/// `struct virtio_net_hdr` without the number of buffers.
-const HEADER: usize = 10;
+const HEADER: usize = VIRTIO_HEADER_LEN;
 const ETHERNET: usize = 14;
 /// What a read may bring: a super-packet of 64 KiB and its headers.
 const BUFFER: usize = HEADER + ETHERNET + 65_535;
@@ -145,7 +145,11 @@ impl Port for Tap {
             if !ip || ethernet[..6] != self.mac || packet.is_empty() {
                 continue;
             }
-            let offload = parse(head);
+            let offload = head.first_chunk().map(VirtioHeader::from_bytes);
+            let Some(offload) = offload.and_then(|header| header.without_link(ETHERNET as u16))
+            else {
+                continue;
+            };
             return Ok(Some(InnerPacket {
                 offload,
                 packet: &mut self.buffer[HEADER + ETHERNET..length],
@@ -158,12 +162,17 @@ impl Port for Tap {
         self.readable
     }
 
-    fn write(&mut self, offload: &Offload, arena: &[u8], parts: &[Range<usize>]) -> io::Result<()> {
+    fn write(
+        &mut self,
+        offload: &VirtioHeader,
+        arena: &[u8],
+        parts: &[Range<usize>],
+    ) -> io::Result<()> {
         let first = parts.first().and_then(|part| arena.get(part.start));
         let Some(first) = first else {
             return Ok(());
         };
-        compose(&mut self.head, offload);
+        self.head[..HEADER].copy_from_slice(&offload.with_link(ETHERNET as u16).to_bytes());
         let kind: [u8; 2] = if first >> 4 == 6 {
             [0x86, 0xdd]
         } else {
@@ -192,36 +201,5 @@ impl Port for Tap {
             bytes: MAX_BYTES,
             segments: MAX_SEGMENTS,
         }
-    }
-}
-
-/// From a virtio header of a frame; its offsets there count from the Ethernet header.
-fn parse(head: &[u8]) -> Offload {
-    let word = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
-    Offload {
-        flags: head[0],
-        gso_type: head[1],
-        header_length: word(2).saturating_sub(ETHERNET as u16),
-        gso_size: word(4),
-        checksum_start: word(6).saturating_sub(ETHERNET as u16),
-        checksum_offset: word(8),
-    }
-}
-
-fn compose(head: &mut [u8; HEADER + ETHERNET], offload: &Offload) {
-    head[0] = offload.flags;
-    head[1] = offload.gso_type;
-    let shift = |value: u16| {
-        let present = offload.flags != 0 || offload.gso_type != 0;
-        if present { value + ETHERNET as u16 } else { 0 }
-    };
-    let words = [
-        shift(offload.header_length),
-        offload.gso_size,
-        shift(offload.checksum_start),
-        offload.checksum_offset,
-    ];
-    for (to, word) in head[2..HEADER].chunks_exact_mut(2).zip(words) {
-        to.copy_from_slice(&word.to_ne_bytes());
     }
 }

@@ -1,0 +1,108 @@
+//! The bandwidth of a gateway's SKU: a token bucket for each direction.
+
+use std::time::{Duration, Instant};
+
+/// What may go out above the rate after a pause. TCP, which fills a bucket until it is refused,
+/// halves its rate then; a bucket this deep holds what it sends over a round trip of that
+/// time, so that its average stays near the rate.
+const DEPTH: Duration = Duration::from_millis(50);
+/// No less than a few super-packets.
+const MIN_DEPTH: i64 = 512 << 10;
+
+/// Bytes that may pass.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// Bytes a second; `None`: no limit.
+    rate: Option<u64>,
+    tokens: i64,
+    depth: i64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// Of `rate` bits a second, full.
+    pub(super) fn new(rate: Option<u64>, now: Instant) -> Self {
+        let rate = rate.map(|bits| bits / 8);
+        let depth = (rate.unwrap_or(0) as f64 * DEPTH.as_secs_f64()) as i64;
+        let depth = depth.max(MIN_DEPTH);
+        Self {
+            rate,
+            tokens: depth,
+            depth,
+            filled: now,
+        }
+    }
+
+    /// Adds what time brought: once a batch.
+    pub(super) fn fill(&mut self, now: Instant) {
+        let Some(rate) = self.rate else {
+            return;
+        };
+        let nanos = now.saturating_duration_since(self.filled).as_nanos();
+        let tokens = nanos * u128::from(rate) / 1_000_000_000;
+        // What is not a whole byte yet stays in the time.
+        if tokens == 0 {
+            return;
+        }
+        self.filled = now;
+        let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+        self.tokens = self.tokens.saturating_add(tokens).min(self.depth);
+    }
+
+    /// Whether a packet of that length may pass; it is counted if so. A packet passes whole as
+    /// long as anything is left, so that large ones are not at a disadvantage.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        if self.rate.is_none() {
+            return true;
+        }
+        let passes = self.tokens > 0;
+        if passes {
+            self.tokens -= bytes as i64;
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_is_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(Some(80_000_000), start);
+        // Twice the rate of 10 MB a second, in steps of a millisecond, for ten seconds.
+        let mut passed = 0;
+        for millis in 0..10_000u64 {
+            bucket.fill(start + Duration::from_millis(millis));
+            for _ in 0..20 {
+                passed += if bucket.take(1000) { 1000 } else { 0 };
+            }
+        }
+        let burst = 512 << 10;
+        assert!(
+            (100_000_000..100_000_000 + burst + 2000).contains(&passed),
+            "{passed}"
+        );
+    }
+
+    #[test]
+    fn small_steps_of_time_are_not_lost() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(Some(8000), start);
+        while bucket.take(1000) {}
+        for micros in 0..2_000_000u64 {
+            bucket.fill(start + Duration::from_micros(micros));
+        }
+        // 1,000 bytes a second, for two seconds.
+        assert!(bucket.take(1));
+        assert!((bucket.tokens + 1..).contains(&0) || bucket.tokens > 900);
+    }
+
+    #[test]
+    fn without_a_rate_everything_passes() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(None, now);
+        assert!((0..1000).all(|_| bucket.take(65_535)));
+    }
+}
