@@ -1,5 +1,7 @@
 //! Published vectors, and the properties that hold between the two sides.
 
+mod strongswan;
+
 use super::{derive::suite_key_len, *};
 use crate::{
     ike::{
