@@ -77,7 +77,9 @@ fn outcome(snapshot: &Snapshot, explanation: &Explanation, ports: Option<&PortLi
             Delivery::Internet => {
                 "dropped (next_hop_internet): this host has no internet port".to_owned()
             }
-            Delivery::VirtualNetworkGateway => into_gateway(snapshot, explanation, ports),
+            Delivery::VirtualNetworkGateway { gateway, .. } => {
+                into_gateway(snapshot, &ResourceId::new(gateway), delivery, ports)
+            }
             _ => delivery.to_string(),
         };
     };
@@ -105,42 +107,25 @@ fn state_of<'a>(ports: Option<&'a PortList>, id: &ResourceId) -> Option<&'a str>
     Some(&row.state)
 }
 
-/// What becomes of a packet whose route says `VirtualNetworkGateway`.
+/// What becomes of a packet that the gateway is to take.
 fn into_gateway(
     snapshot: &Snapshot,
-    explanation: &Explanation,
+    gateway: &ResourceId,
+    delivery: &Delivery,
     ports: Option<&PortList>,
 ) -> String {
-    let image = &snapshot.image;
-    let Some(subnet) = image.subnets.get(&ResourceId::new(&explanation.subnet)) else {
-        // A subnet without a port here: only the resources are known.
-        return explanation.delivery.to_string();
+    let mut here = snapshot.image.gateways.iter();
+    let Some(image) = here.find(|image| image.id == *gateway) else {
+        return format!("{delivery}; not on this host: dropped (port_down)");
     };
-    let prefixes = explanation.winner.iter();
-    let prefix = prefixes
-        .flat_map(|winner| winner.route.address_prefix.first())
-        .next();
-    let action = prefix.and_then(|prefix| match prefix {
-        IpNet::V4(prefix) => action_of(&subnet.v4, prefix),
-        IpNet::V6(prefix) => action_of(&subnet.v6, prefix),
-    });
-    let Some(ActionImage::Gateway { vnet: Some(vnet) }) = action else {
-        return "dropped (next_hop_gateway): the VNet has no gateway".to_owned();
-    };
-    let Some(gateway) = image.gateways.iter().find(|gateway| gateway.vnet == *vnet) else {
-        return format!(
-            "goes to the virtual network gateway of {}; not on this host: dropped (port_down)",
-            vnet.name()
-        );
-    };
-    let (name, device) = (gateway.id.name(), &gateway.device);
-    let taken = format!("goes to the virtual network gateway {name} (device {device})");
-    match state_of(ports, &gateway.id) {
-        None | Some("up") => taken,
+    match state_of(ports, gateway) {
+        None | Some("up") => format!("{delivery} (device {})", image.device),
         Some("no-device") => format!(
-            "dropped (port_down): {taken}; its worker has not made that device on this host (yet)"
+            "dropped (port_down): {delivery}; its worker has not made the device {} on this host \
+             (yet)",
+            image.device
         ),
-        Some(state) => format!("{taken}; the port is {state}: see `vnet-gw ports`"),
+        Some(state) => format!("{delivery}; the port is {state}: see `vnet-gw ports`"),
     }
 }
 

@@ -96,6 +96,7 @@ impl ConfigFiles {
         let parsed = begun.elapsed();
         let options = CompileOptions {
             host_name: self.host_name.as_deref(),
+            ..CompileOptions::default()
         };
         let image =
             compile(&topology, &options, previous).map_err(|error| LoadError::DoesNotFit {

@@ -10,14 +10,16 @@ use crate::model::ResourceId;
 /// The desired state of the whole data path.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
-    /// By networkInterface: those with a device on this host.
+    /// By networkInterface: those with a device on this host; and by virtualNetworkGateway: those
+    /// that this host runs.
     pub ports: BTreeMap<ResourceId, PortImage>,
     /// By subnet: those in which a port lives. `Arc`: unchanged ones are shared between two
     /// images, which is how a change to one is found without a look at the others.
     pub subnets: BTreeMap<ResourceId, Arc<SubnetImage>>,
-    /// Every address of every NIC, also of those not on this host, ordered by VNet and address.
+    /// Every address of every NIC, also of those not on this host, and two of every gateway's port,
+    /// ordered by VNet and address.
     pub endpoints: Vec<EndpointImage>,
-    /// VPN gateways that live on this host.
+    /// VPN gateways that live on this host, in the order of their ids.
     pub gateways: Vec<GatewayImage>,
 }
 
@@ -89,7 +91,7 @@ pub struct EndpointImage {
     pub vnet: ResourceId,
     pub address: IpAddr,
     pub mac: [u8; 6],
-    /// The networkInterface; its port where it is on this host.
+    /// The networkInterface or virtualNetworkGateway; its port where it is on this host.
     pub nic: ResourceId,
 }
 
@@ -127,7 +129,8 @@ pub struct ConnectionImage {
     pub vnet_to_vnet: bool,
     /// What is routed to it.
     pub remote_prefixes: Vec<IpNet>,
-    /// Each instance with each of the peer's addresses.
+    /// Each instance with each of the peer's addresses of its family; none where the connection
+    /// has no key.
     pub tunnels: Vec<crate::ike::TunnelConfig>,
 }
 

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{CompileError, EndpointImage, hash::FastMap};
+use super::{
+    CompileError, EndpointImage, GATEWAY_ENDPOINT4, GATEWAY_ENDPOINT6, gateways, hash::FastMap,
+};
 use crate::model::{
-    NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
+    NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkGateway,
+    VirtualNetworkPeering,
 };
 
 /// Numbers of VNets are in the order of their ids.
@@ -16,6 +19,8 @@ pub(super) struct Index<'a> {
     peerings: FastMap<(usize, usize), &'a VirtualNetworkPeering>,
     /// By VNet.
     endpoints: Vec<Endpoints<'a>>,
+    /// By VNet.
+    gateways: FastMap<usize, &'a VirtualNetworkGateway>,
 }
 
 /// Addresses of one VNet as numbers, which sort and compare faster, in order.
@@ -97,8 +102,14 @@ impl<'a> Index<'a> {
             subnets: subnets.collect(),
             peerings: FastMap::default(),
             endpoints: vec![Endpoints::default(); vnets.len()],
+            gateways: FastMap::default(),
             vnets,
         };
+        for gateway in topology.virtual_network_gateways.values() {
+            if let Some(number) = index.number(&gateway.virtual_network) {
+                index.gateways.insert(number, gateway);
+            }
+        }
         for (number, vnet) in index.vnets.iter().enumerate() {
             for peering in vnet.peerings.values() {
                 if let Some(remote) = index.number(&peering.remote_virtual_network) {
@@ -159,16 +170,39 @@ impl<'a> Index<'a> {
         self.endpoints.get(vnet)?.find(address)
     }
 
-    /// All endpoints, ordered by VNet and address.
+    /// The gateway of the VNet, on whichever host.
+    pub(super) fn gateway(&self, vnet: usize) -> Option<&'a VirtualNetworkGateway> {
+        self.gateways.get(&vnet).copied()
+    }
+
+    /// The subnet with that id.
+    pub(super) fn subnet(&self, id: &ResourceId) -> Option<Home<'a>> {
+        self.subnets.get(id.key()).copied()
+    }
+
+    /// All endpoints, ordered by VNet and address: the NICs' and the gateways' ports'.
     pub(super) fn endpoint_images(&self) -> Vec<EndpointImage> {
         let mut images = Vec::with_capacity(self.endpoints.iter().map(Endpoints::len).sum());
-        for (vnet, endpoints) in self.vnets.iter().zip(&self.endpoints) {
+        for (number, (vnet, endpoints)) in self.vnets.iter().zip(&self.endpoints).enumerate() {
+            let start = images.len();
             images.extend(endpoints.iter().map(|(address, nic)| EndpointImage {
                 vnet: vnet.id.clone(),
                 address,
                 mac: nic.mac_address,
                 nic: nic.id.clone(),
             }));
+            if let Some(gateway) = self.gateway(number) {
+                let addresses = [GATEWAY_ENDPOINT4.into(), GATEWAY_ENDPOINT6.into()];
+                images.extend(addresses.map(|address| EndpointImage {
+                    vnet: vnet.id.clone(),
+                    address,
+                    mac: gateways::mac(&gateway.id),
+                    nic: gateway.id.clone(),
+                }));
+                if let Some(own) = images.get_mut(start..) {
+                    own.sort_by_key(|endpoint| endpoint.address);
+                }
+            }
         }
         images
     }
@@ -179,7 +213,9 @@ impl<'a> Index<'a> {
             .endpoints
             .iter()
             .enumerate()
-            .filter(|(_, endpoints)| endpoints.len() > 0);
+            .filter(|(number, endpoints)| {
+                endpoints.len() > 0 || self.gateways.contains_key(number)
+            });
         filled.map(|(number, _)| number)
     }
 }

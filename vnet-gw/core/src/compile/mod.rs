@@ -8,9 +8,11 @@
 
 mod actions;
 mod diff;
+mod gateways;
 mod hash;
 mod image;
 mod index;
+mod proposals;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -30,25 +32,50 @@ use tables::Tables;
 use thiserror::Error;
 use vnet_gw_common::maps;
 
-use crate::model::{NetworkInterface, ResourceId, Subnet, Topology};
+use crate::{
+    model::{NetworkInterface, ResourceId, Subnet, Topology, VirtualNetworkGateway},
+    secret::Secret,
+};
 
 /// What the image depends on besides the resources.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct CompileOptions<'a> {
-    /// The name of this host: NICs whose tag `vnet-gw:host` has it are ports, too. Compared
-    /// without case.
+    /// The name of this host: NICs and gateways whose tag `vnet-gw:host` has it are here, too.
+    /// Compared without case.
     pub host_name: Option<&'a str>,
+    /// Keys of connections for which the template has none
+    /// ([`Topology::connections_without_key`]). A connection with no key at all has no tunnels.
+    pub shared_keys: &'a BTreeMap<ResourceId, Secret>,
+}
+
+static NO_KEYS: BTreeMap<ResourceId, Secret> = BTreeMap::new();
+
+impl Default for CompileOptions<'_> {
+    fn default() -> Self {
+        Self {
+            host_name: None,
+            shared_keys: &NO_KEYS,
+        }
+    }
 }
 
 impl CompileOptions<'_> {
     /// Whether the NIC is plugged in here.
     pub fn is_port(&self, nic: &NetworkInterface) -> bool {
-        nic.device.is_some()
-            && match (&nic.host, self.host_name) {
-                (None, _) => true,
-                (Some(host), Some(name)) => host.eq_ignore_ascii_case(name),
-                (Some(_), None) => false,
-            }
+        nic.device.is_some() && self.is_here(nic.host.as_deref())
+    }
+
+    /// Whether this host runs the gateway.
+    pub fn runs(&self, gateway: &VirtualNetworkGateway) -> bool {
+        self.is_here(gateway.host.as_deref())
+    }
+
+    fn is_here(&self, host: Option<&str>) -> bool {
+        match (host, self.host_name) {
+            (None, _) => true,
+            (Some(host), Some(name)) => host.eq_ignore_ascii_case(name),
+            (Some(_), None) => false,
+        }
     }
 }
 
@@ -84,9 +111,12 @@ pub enum CompileError {
     },
     #[error("networkInterface {0}: it has no ipConfiguration")]
     NoIpConfiguration(ResourceId),
-    #[error(
-        "networkInterfaces {first} and {second} both have the device {device}; give each its own"
-    )]
+    #[error("virtualNetworkGateway {gateway}: its subnet {subnet} does not exist")]
+    UnknownGatewaySubnet {
+        gateway: ResourceId,
+        subnet: ResourceId,
+    },
+    #[error("{first} and {second} both have the device {device}; give each its own")]
     DuplicateDevice {
         device: String,
         first: ResourceId,
@@ -116,18 +146,14 @@ pub fn compile(
     };
     let mut devices = BTreeMap::new();
     let mut tables = Tables::new(topology, &index);
+    let mut homes = Vec::new();
     for nic in topology.network_interfaces.values() {
         let Some(device) = nic.device.as_deref().filter(|_| options.is_port(nic)) else {
             continue;
         };
-        if let Some(first) = devices.insert(device, &nic.id) {
-            return Err(CompileError::DuplicateDevice {
-                device: device.to_owned(),
-                first: first.clone(),
-                second: nic.id.clone(),
-            });
-        }
+        take_device(&mut devices, device.to_owned(), &nic.id)?;
         let home = index.home(nic)?;
+        homes.push(home);
         image.ports.insert(
             nic.id.clone(),
             PortImage {
@@ -144,6 +170,26 @@ pub fn compile(
                 gateway: false,
             },
         );
+    }
+    for gateway in topology.virtual_network_gateways.values() {
+        if !options.runs(gateway) {
+            continue;
+        }
+        let unknown = || CompileError::UnknownGatewaySubnet {
+            gateway: gateway.id.clone(),
+            subnet: gateway.subnet.clone(),
+        };
+        let home = index.subnet(&gateway.subnet).ok_or_else(unknown)?;
+        homes.push(home);
+        let vnet = index.vnet(home.vnet);
+        let compiled = gateways::image(topology, options, gateway, vnet);
+        take_device(&mut devices, compiled.device.clone(), &gateway.id)?;
+        image
+            .ports
+            .insert(gateway.id.clone(), gateways::port(gateway, &compiled));
+        image.gateways.push(compiled);
+    }
+    for home in homes {
         if image.subnets.contains_key(&home.subnet.id) {
             continue;
         }
@@ -167,6 +213,22 @@ pub fn compile(
     fits("subnets with ports", image.subnets.len(), maps::MAX_TABLES)?;
     tables.check_scopes()?;
     Ok(image)
+}
+
+/// A netdev is one port's.
+fn take_device<'a>(
+    devices: &mut BTreeMap<String, &'a ResourceId>,
+    device: String,
+    port: &'a ResourceId,
+) -> Result<(), CompileError> {
+    match devices.insert(device.clone(), port) {
+        None => Ok(()),
+        Some(first) => Err(CompileError::DuplicateDevice {
+            device,
+            first: first.clone(),
+            second: port.clone(),
+        }),
+    }
 }
 
 /// Number 0 of every map is "none".

@@ -58,18 +58,25 @@ impl Family for Ipv6Net {
     }
 }
 
+const NO_GATEWAY: ActionImage = ActionImage::Gateway { vnet: None };
+
 /// Builds and keeps the tables of an image.
 pub(super) struct Tables<'a> {
     topology: &'a Topology,
     index: &'a Index<'a>,
     scopes: BTreeMap<usize, Scope<'a>>,
-    groups: HashMap<(usize, Option<&'a str>), Group>,
+    groups: HashMap<GroupKey<'a>, Group>,
 }
+
+/// The VNet, the route table, and whether it is GatewaySubnet, whose routes to the gateway differ.
+type GroupKey<'a> = (usize, Option<&'a str>, bool);
 
 /// What all subnets of a VNet have in common.
 struct Scope<'a> {
     vnet: &'a VirtualNetwork,
     number: usize,
+    /// `VirtualNetworkGateway`, of all subnets but GatewaySubnet.
+    gateway: ActionImage,
     candidates: Vec<Candidate<'a>>,
     /// Of each candidate.
     actions: Vec<ActionImage>,
@@ -143,7 +150,11 @@ impl<'a> Tables<'a> {
         subnet: &'a Subnet,
         before: Option<&Arc<SubnetImage>>,
     ) -> Result<(TableImage<Ipv4Net>, TableImage<Ipv6Net>), CompileError> {
-        let key = (vnet, subnet.route_table.as_ref().map(ResourceId::key));
+        let key = (
+            vnet,
+            subnet.route_table.as_ref().map(ResourceId::key),
+            subnet.is_gateway_subnet(),
+        );
         let group = match self.groups.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -202,6 +213,9 @@ impl<'a> Scope<'a> {
         let mut spaces: Vec<_> = spaces.collect();
         spaces.sort_by_key(|(prefix, _)| *prefix);
         let candidates = precedence::candidates(topology, vnet);
+        let gateway = ActionImage::Gateway {
+            vnet: index.gateway(number).map(|_| vnet.id.clone()),
+        };
         let action = |candidate: &Candidate<'a>| match candidate.origin {
             Origin::VirtualNetwork => ActionImage::Local {
                 vnet: vnet.id.clone(),
@@ -212,7 +226,7 @@ impl<'a> Scope<'a> {
                     .and_then(|at| peers.get(at))
                     .map_or(ActionImage::None, Peer::action)
             }
-            Origin::Gateway { .. } => ActionImage::Gateway { vnet: None },
+            Origin::Gateway { .. } => gateway.clone(),
             Origin::Internet => ActionImage::Internet,
             Origin::Reserved => ActionImage::None,
         };
@@ -220,6 +234,7 @@ impl<'a> Scope<'a> {
         Self {
             vnet,
             number,
+            gateway,
             candidates,
             actions,
             peers,
@@ -237,7 +252,7 @@ impl<'a> Scope<'a> {
     /// The action of a user route.
     fn user_action(&self, index: &Index<'a>, route: &Route) -> ActionImage {
         match route.next_hop {
-            RouteNextHop::VirtualNetworkGateway => ActionImage::Gateway { vnet: None },
+            RouteNextHop::VirtualNetworkGateway => self.gateway.clone(),
             RouteNextHop::VnetLocal => self.peer_containing(route.address_prefix).map_or_else(
                 || ActionImage::Local {
                     vnet: self.vnet.id.clone(),
@@ -298,6 +313,8 @@ struct Builder<'b, 'a> {
     subnet: &'a ResourceId,
     user: UserRoutes<'a>,
     standings: Vec<Standing>,
+    /// What came out of a tunnel does not go into one.
+    gateway_subnet: bool,
 }
 
 impl<'b, 'a> Builder<'b, 'a> {
@@ -321,6 +338,7 @@ impl<'b, 'a> Builder<'b, 'a> {
             subnet: &subnet.id,
             user,
             standings,
+            gateway_subnet: subnet.is_gateway_subnet(),
         })
     }
 
@@ -379,6 +397,14 @@ impl<'b, 'a> Builder<'b, 'a> {
         if P::IS_V4 { v4 } else { v6 }
     }
 
+    /// The action as this subnet has it.
+    fn here<'x>(&self, action: &'x ActionImage) -> &'x ActionImage {
+        match action {
+            ActionImage::Gateway { .. } if self.gateway_subnet => &NO_GATEWAY,
+            _ => action,
+        }
+    }
+
     fn full(&self, family: &'static str) -> CompileError {
         let subnet = self.subnet.clone();
         CompileError::TooManyActions {
@@ -410,7 +436,7 @@ struct Merge<'m, 'b, 'a, P> {
 
 impl<P: Family> Merge<'_, '_, '_, P> {
     fn system(&mut self, prefix: P, action: &ActionImage) -> Result<(), CompileError> {
-        let number = self.actions.number(action);
+        let number = self.actions.number(self.builder.here(action));
         let number = number.map_err(|Full| self.builder.full(P::NAME))?;
         self.routes.push((prefix, number));
         Ok(())
@@ -436,7 +462,8 @@ impl<P: Family> Merge<'_, '_, '_, P> {
 
     fn number(&mut self, route: &Route) -> Result<u32, Full> {
         let Builder { index, scope, .. } = *self.builder;
-        let action = || scope.user_action(index, route);
+        let builder = self.builder;
+        let action = || builder.here(&scope.user_action(index, route)).clone();
         let number = match route.next_hop {
             RouteNextHop::VirtualAppliance(address) => self.actions.appliance(address, action)?,
             // Depends on the prefix, so the next route may not have the same action.

@@ -89,6 +89,10 @@ impl fmt::Display for Any<'_, '_> {
                 Origin::Peering { peering, .. } => {
                     write!(f, "route of peering {} ({prefix})", peering.id.name())
                 }
+                Origin::Gateway {
+                    connection: Some(connection),
+                    ..
+                } => write!(f, "route of connection {} ({prefix})", connection.id.name()),
                 Origin::Gateway { .. } => write!(f, "gateway route {prefix}"),
                 Origin::Internet => write!(f, "default route {prefix} to the Internet"),
                 Origin::Reserved => write!(f, "reserved route {prefix}"),
@@ -165,10 +169,21 @@ impl<'q, 'a> Question<'q, 'a> {
                     }) => Some(peering.id.as_str().to_owned()),
                     _ => None,
                 },
+                connection: match winner {
+                    Any::System(Candidate {
+                        origin:
+                            Origin::Gateway {
+                                connection: Some(connection),
+                                ..
+                            },
+                        ..
+                    }) => Some(connection.id.as_str().to_owned()),
+                    _ => None,
+                },
                 reason: self.why_won(winner, active.len()),
             }),
             others: others.into_iter().map(|(_, other)| other).collect(),
-            delivery: winner.map_or(Delivery::NoRoute, |winner| self.delivery(winner)),
+            delivery: winner.map_or(Delivery::NoRoute, |winner| self.delivery(winner, subnet)),
         }
     }
 
@@ -298,18 +313,18 @@ impl<'q, 'a> Question<'q, 'a> {
         })
     }
 
-    fn delivery(&self, winner: Any<'_, '_>) -> Delivery {
+    fn delivery(&self, winner: Any<'_, '_>, subnet: &ResourceId) -> Delivery {
         let vnet = self.routes.vnet;
         match winner {
             Any::System(candidate) => match candidate.origin {
                 Origin::VirtualNetwork => self.endpoint(&vnet.id),
                 Origin::Peering { peering, .. } => self.endpoint(&peering.remote_virtual_network),
-                Origin::Gateway { .. } => Delivery::VirtualNetworkGateway,
+                Origin::Gateway { .. } => self.gateway(subnet),
                 Origin::Internet => Delivery::Internet,
                 Origin::Reserved => Delivery::Dropped,
             },
             Any::User(route) => match route.next_hop {
-                RouteNextHop::VirtualNetworkGateway => Delivery::VirtualNetworkGateway,
+                RouteNextHop::VirtualNetworkGateway => self.gateway(subnet),
                 RouteNextHop::VnetLocal => {
                     self.endpoint(vnet_local_scope(self.topology, vnet, route.address_prefix))
                 }
@@ -319,6 +334,37 @@ impl<'q, 'a> Question<'q, 'a> {
                 }
                 RouteNextHop::None => Delivery::Dropped,
             },
+        }
+    }
+
+    /// The gateway chooses the connection by the longest remote prefix, whichever route led to it.
+    fn gateway(&self, subnet: &ResourceId) -> Delivery {
+        let Some(gateway) = self.topology.gateway_of_vnet(&self.routes.vnet.id) else {
+            return Delivery::NoGateway;
+        };
+        if gateway.subnet == *subnet {
+            return Delivery::TunnelToTunnel;
+        }
+        let prefixes = self
+            .topology
+            .connections_of(&gateway.id)
+            .flat_map(|connection| {
+                connection
+                    .remote_prefixes
+                    .iter()
+                    .map(move |p| (p, connection))
+            });
+        let longest = prefixes
+            .filter(|(prefix, _)| prefix.contains(&self.destination))
+            .max_by_key(|(prefix, _)| prefix.prefix_len());
+        let id = gateway.id.as_str().to_owned();
+        match longest {
+            Some((_, connection)) => Delivery::VirtualNetworkGateway {
+                gateway: id,
+                connection: connection.id.as_str().to_owned(),
+                host: gateway.host.clone(),
+            },
+            None => Delivery::NoConnection { gateway: id },
         }
     }
 

@@ -33,6 +33,9 @@ pub struct Winner {
     /// The peering of a peering route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peering: Option<String>,
+    /// The connection of a gateway route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     /// Why it won, in words.
     pub reason: String,
 }
@@ -103,8 +106,23 @@ pub enum Delivery {
         reason: String,
     },
     Internet,
-    /// A gateway of the VNet takes it; without one it is dropped, `next_hop_gateway`.
-    VirtualNetworkGateway,
+    /// The VNet's gateway takes it, and sends it through a tunnel of the connection.
+    VirtualNetworkGateway {
+        gateway: String,
+        connection: String,
+        /// Tag `vnet-gw:host` of the gateway.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// The VNet's gateway takes it and drops it, `no_tunnel`: no connection leads there.
+    NoConnection {
+        gateway: String,
+    },
+    /// Dropped, `next_hop_gateway`: the VNet has no gateway.
+    NoGateway,
+    /// Dropped, `next_hop_gateway`: a packet in GatewaySubnet came out of a tunnel, and goes into
+    /// none.
+    TunnelToTunnel,
     /// Dropped, `next_hop_none`.
     Dropped,
     /// Dropped, `no_route`.
@@ -151,9 +169,30 @@ impl fmt::Display for Delivery {
                 )
             }
             Self::Internet => f.write_str("leaves through the internet port of this host"),
-            Self::VirtualNetworkGateway => {
-                f.write_str("goes to the virtual network gateway; dropped (next_hop_gateway) while the VNet has none")
+            Self::VirtualNetworkGateway {
+                gateway,
+                connection,
+                host,
+            } => {
+                let (gateway, connection) = (name(gateway), name(connection));
+                write!(
+                    f,
+                    "through the connection {connection} of the gateway {gateway}"
+                )?;
+                match host {
+                    Some(host) => write!(f, " on host {host}"),
+                    None => Ok(()),
+                }
             }
+            Self::NoConnection { gateway } => write!(
+                f,
+                "dropped (no_tunnel): the gateway {} has no connection to there",
+                name(gateway)
+            ),
+            Self::NoGateway => f.write_str("dropped (next_hop_gateway): the VNet has no gateway"),
+            Self::TunnelToTunnel => f.write_str(
+                "dropped (next_hop_gateway): what came out of a tunnel does not go into one",
+            ),
             Self::Dropped => f.write_str("dropped (next_hop_none): the next hop type is None"),
             Self::NoRoute => f.write_str("dropped (no_route): no active route contains it"),
             Self::NotRoutable => f.write_str(

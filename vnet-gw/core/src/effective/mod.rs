@@ -33,7 +33,7 @@ pub enum EffectiveError {
     UnknownNetworkInterface(ResourceId),
 }
 
-/// The rows of `subnet`: the VNet's prefixes, peerings, the default routes, reserved ones, then
+/// The rows of `subnet`: the VNet's prefixes, peerings, gateway routes, the default routes, reserved ones, then
 /// the user's in the order of their prefixes. Withdrawn routes are not listed.
 pub fn effective_routes(
     topology: &Topology,
@@ -131,7 +131,7 @@ impl<'a> SubnetRoutes<'a> {
             state,
             address_prefix: vec![candidate.prefix],
             next_hop_ip_address: match candidate.origin {
-                Origin::Gateway { addresses } => addresses.to_vec(),
+                Origin::Gateway { addresses, .. } => addresses.to_vec(),
                 _ => Vec::new(),
             },
             next_hop_type: candidate.origin.next_hop_type(),

@@ -6,7 +6,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::row::{NextHopType, RouteSource};
 use crate::model::{
-    PeeringState, ResourceId, Route, RouteTable, Topology, VirtualNetwork, VirtualNetworkPeering,
+    Connection, PeeringState, ResourceId, Route, RouteTable, Topology, VirtualNetwork,
+    VirtualNetworkPeering,
 };
 
 /// 0.0.0.0/0
@@ -36,8 +37,12 @@ pub enum Origin<'a> {
         peering: &'a VirtualNetworkPeering,
         global: bool,
     },
-    /// From a gateway, static or learned by BGP; `addresses`: its public addresses.
-    Gateway { addresses: &'a [IpAddr] },
+    /// From the VNet's gateway; `addresses`: its public addresses.
+    Gateway {
+        addresses: &'a [IpAddr],
+        /// Whose remote prefix it is.
+        connection: Option<&'a Connection>,
+    },
     /// The default route → `Internet`.
     Internet,
     /// One of [`RESERVED`] → `None`.
@@ -183,6 +188,20 @@ pub fn candidates<'a>(topology: &'a Topology, vnet: &'a VirtualNetwork) -> Vec<C
                 origin: Origin::Peering { peering, global },
             })
     });
+    let gateway = topology.gateway_of_vnet(&vnet.id);
+    let remote = gateway.into_iter().flat_map(|gateway| {
+        let connections = topology.connections_of(&gateway.id);
+        connections.flat_map(move |connection| {
+            let prefixes = connection.remote_prefixes.iter();
+            prefixes.map(move |prefix| Candidate {
+                prefix: prefix.trunc(),
+                origin: Origin::Gateway {
+                    addresses: &gateway.public_addresses,
+                    connection: Some(connection),
+                },
+            })
+        })
+    });
     let has_v6 = vnet
         .address_space
         .iter()
@@ -198,7 +217,12 @@ pub fn candidates<'a>(topology: &'a Topology, vnet: &'a VirtualNetwork) -> Vec<C
         prefix,
         origin: Origin::Reserved,
     });
-    let mut all: Vec<_> = own.chain(peered).chain(internet).chain(reserved).collect();
+    let mut all: Vec<_> = own
+        .chain(peered)
+        .chain(remote)
+        .chain(internet)
+        .chain(reserved)
+        .collect();
     sort(&mut all);
     all
 }
@@ -243,8 +267,6 @@ pub fn sort(candidates: &mut [Candidate<'_>]) {
 /// | 19 | reserved, all four | User 0.0.0.0/0 | the reserved ones are withdrawn, and Internet is invalid | B4 |
 /// | 20 | Internet ::/0 | User ::/0 | User; Internet is invalid; IPv6 has no reserved ones | B3 |
 /// | 21 | peering that is not `Connected` | anything | it yields no route | C |
-///
-/// Rows 7 to 13 wait for gateways: no resource of this version yields a gateway route.
 pub fn decide(candidates: &[Candidate<'_>], user: UserRoutes<'_>) -> Vec<Standing> {
     let user_default = user.get(DEFAULT_V4).is_some();
     // The first of the current prefix that is not withdrawn.

@@ -11,18 +11,26 @@ pub(super) enum Kind {
     NetworkInterface,
     RouteTable,
     Route,
+    PublicIpAddress,
+    VirtualNetworkGateway,
+    LocalNetworkGateway,
+    Connection,
 }
 
 const PROVIDER: &str = "Microsoft.Network";
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::VirtualNetwork,
         Self::Subnet,
         Self::VirtualNetworkPeering,
         Self::NetworkInterface,
         Self::RouteTable,
         Self::Route,
+        Self::PublicIpAddress,
+        Self::VirtualNetworkGateway,
+        Self::LocalNetworkGateway,
+        Self::Connection,
     ];
 
     /// The segments of the type after the provider.
@@ -34,6 +42,10 @@ impl Kind {
             Self::NetworkInterface => &["networkInterfaces"],
             Self::RouteTable => &["routeTables"],
             Self::Route => &["routeTables", "routes"],
+            Self::PublicIpAddress => &["publicIPAddresses"],
+            Self::VirtualNetworkGateway => &["virtualNetworkGateways"],
+            Self::LocalNetworkGateway => &["localNetworkGateways"],
+            Self::Connection => &["connections"],
         }
     }
 
@@ -46,6 +58,10 @@ impl Kind {
             Self::NetworkInterface => "network interface",
             Self::RouteTable => "route table",
             Self::Route => "route",
+            Self::PublicIpAddress => "public IP address",
+            Self::VirtualNetworkGateway => "virtual network gateway",
+            Self::LocalNetworkGateway => "local network gateway",
+            Self::Connection => "connection",
         }
     }
 

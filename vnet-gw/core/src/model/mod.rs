@@ -20,6 +20,14 @@
 //! | `privateIPAllocationMethod` | `Static` where there is an address, else `Dynamic` |
 //! | `privateIPAddressVersion` | that of the address, else `IPv4` |
 //! | `primary` | the first IPv4 ipConfiguration |
+//! | `sku` of a public IP address, `publicIPAllocationMethod` | `Standard`, `Static` |
+//! | `gatewayType`, `vpnType` | `Vpn`, `RouteBased` |
+//! | `vpnGatewayGeneration` | the first one that has the SKU |
+//! | `connectionProtocol`, `connectionMode` | `IKEv2`, `Default` |
+//! | `dpdTimeoutSeconds` | 45 |
+//! | `ipsecPolicies` | proposals with AES-256-GCM, ChaCha20-Poly1305, AES-128-GCM and AES-CBC |
+//! | lifetimes of an IPsec policy | 27,000 s and 102,400,000 KB |
+//! | `sharedKey` | that of the connection back, else one is made |
 //! | `macAddress` | made from the id, in Azure's OUI 00-0D-3A |
 //!
 //! A `Dynamic` ipConfiguration keeps the `privateIPAddress` that an exported template shows, where
@@ -36,6 +44,7 @@
 mod addresses;
 mod error;
 mod id;
+mod ipsec;
 mod object;
 mod options;
 mod path;
@@ -44,10 +53,15 @@ mod read;
 mod rules;
 mod template;
 mod types;
+mod vpn;
 
 pub use error::{ArmError, MAX_DETAILS};
+pub use ipsec::{
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
+};
 pub use options::{DeployOptions, parse_parameters_file};
 pub use types::*;
+pub use vpn::*;
 
 /// The topology that an ARM deployment template describes, validated as a whole
 /// (`azure-semantics.md`, rules B to D).

@@ -166,6 +166,25 @@ impl<'v, 'p> Object<'v, 'p> {
         }
     }
 
+    /// A whole number within bounds.
+    pub(super) fn integer(
+        &self,
+        name: &str,
+        bounds: std::ops::RangeInclusive<u64>,
+        errors: &mut Errors,
+    ) -> Option<u64> {
+        let number = match self.get(name)? {
+            Node::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        let good = number.filter(|number| bounds.contains(number));
+        if good.is_none() {
+            let wanted = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+            return self.wrong(name, &wanted, errors);
+        }
+        good
+    }
+
     pub(super) fn array(&self, name: &str, errors: &mut Errors) -> &'v [Node<'v>] {
         match self.get(name) {
             None => &[],
@@ -242,7 +261,7 @@ pub(super) fn format_error(message: impl Into<String>, path: &Path<'_>) -> ArmEr
     ArmError::new("InvalidRequestFormat", message).at(path.to_string())
 }
 
-fn not_supported(name: &str, path: &Path<'_>) -> ArmError {
+pub(super) fn not_supported(name: &str, path: &Path<'_>) -> ArmError {
     ArmError::new(
         "NotSupported",
         format!("'{name}' is not supported yet, and packets would not be forwarded as it says: remove it."),

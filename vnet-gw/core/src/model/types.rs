@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
+use super::{Connection, LocalNetworkGateway, PublicIpAddress, VirtualNetworkGateway};
+
 /// A resource id that compares without case, as ARM's do. Cheap to clone.
 #[derive(Clone)]
 pub struct ResourceId {
@@ -42,11 +44,16 @@ impl ResourceId {
     /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
     /// restarted daemon knows its ports, subnets and VNets again. Never 0.
     pub fn stable_hash(&self) -> u64 {
-        let hash = self.key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        hash.max(1)
+        fnv1a(&self.key)
     }
+}
+
+/// FNV-1a, 64 bits, over the bytes of a text; never 0.
+pub(crate) fn fnv1a(text: &str) -> u64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash.max(1)
 }
 
 impl PartialEq for ResourceId {
@@ -87,6 +94,10 @@ pub struct Topology {
     pub virtual_networks: BTreeMap<ResourceId, VirtualNetwork>,
     pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
     pub network_interfaces: BTreeMap<ResourceId, NetworkInterface>,
+    pub public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
+    pub virtual_network_gateways: BTreeMap<ResourceId, VirtualNetworkGateway>,
+    pub local_network_gateways: BTreeMap<ResourceId, LocalNetworkGateway>,
+    pub connections: BTreeMap<ResourceId, Connection>,
 }
 
 /// `Microsoft.Network/virtualNetworks`

@@ -272,7 +272,7 @@ fn other_types_are_named() {
             "InvalidResourceType",
         ),
         (
-            "Microsoft.Network/virtualNetworkGateways",
+            "Microsoft.Network/applicationGateways",
             "InvalidResourceType",
         ),
         (

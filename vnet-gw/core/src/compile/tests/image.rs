@@ -41,7 +41,11 @@ fn ports_are_the_nics_with_a_device_on_this_host() {
     t.network_interfaces.get_mut(&nic_id("near")).unwrap().host = Some("H2".to_owned());
     t.network_interfaces.get_mut(&nic_id("far")).unwrap().device = None;
     let names = |host_name| -> Vec<String> {
-        let image = compile(&t, &CompileOptions { host_name }, None).unwrap();
+        let options = CompileOptions {
+            host_name,
+            ..CompileOptions::default()
+        };
+        let image = compile(&t, &options, None).unwrap();
         assert_eq!(
             image.endpoints.len(),
             6,

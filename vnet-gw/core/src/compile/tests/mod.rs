@@ -1,4 +1,5 @@
 mod diff;
+mod gateways;
 mod image;
 mod property;
 mod random;

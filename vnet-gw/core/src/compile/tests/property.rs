@@ -309,7 +309,7 @@ fn check_delivery(
             Delivery::ApplianceUnreachable { address: said, .. },
         ) => prop_assert_eq!(address, said),
         (ActionImage::Internet, Delivery::Internet)
-        | (ActionImage::Gateway { .. }, Delivery::VirtualNetworkGateway)
+        | (ActionImage::Gateway { .. }, Delivery::NoGateway)
         | (ActionImage::None, Delivery::Dropped) => {}
         other => prop_assert!(false, "{other:?}"),
     }

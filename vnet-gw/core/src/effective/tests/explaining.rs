@@ -250,7 +250,10 @@ fn the_remaining_deliveries() {
         words("10.9.0.1"),
         "dropped (next_hop_none): the next hop type is None"
     );
-    assert!(words("198.51.100.1").starts_with("goes to the virtual network gateway"));
+    assert_eq!(
+        words("198.51.100.1"),
+        "dropped (next_hop_gateway): the VNet has no gateway"
+    );
     assert_eq!(
         ask(&t, "Far", "2001:db8::1").delivery.to_string(),
         "dropped (no_route): no active route contains it"

@@ -15,7 +15,10 @@ use crate::{
 };
 
 const VNET: Origin<'static> = Origin::VirtualNetwork;
-const GATEWAY: Origin<'static> = Origin::Gateway { addresses: &[] };
+const GATEWAY: Origin<'static> = Origin::Gateway {
+    addresses: &[],
+    connection: None,
+};
 const INTERNET: Origin<'static> = Origin::Internet;
 const RESERVED: Origin<'static> = Origin::Reserved;
 
@@ -181,6 +184,7 @@ fn a_loser_names_the_winner_not_another_loser() {
     let address = [ip("192.0.2.1")];
     let other = Origin::Gateway {
         addresses: &address,
+        connection: None,
     };
     let system = [
         (INTERNET, "0.0.0.0/0"),

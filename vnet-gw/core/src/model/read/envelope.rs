@@ -11,35 +11,63 @@ use crate::model::{
     template::{TemplateResource, node::Node},
 };
 
-const ENVELOPE: Schema = &[
-    ("id", READ),
-    ("location", READ),
-    ("tags", READ),
-    ("properties", READ),
-    ("apiVersion", HARMLESS),
-    ("comments", HARMLESS),
-    ("metadata", HARMLESS),
-    ("etag", HARMLESS),
-    // A child of a loop is unrolled already, an existing resource gone.
-    ("existing", HARMLESS),
-    ("asserts", HARMLESS),
-    // Left empty by exports; the networks of this version have none.
-    ("sku", REFUSED),
-    ("kind", REFUSED),
-    ("plan", REFUSED),
-    ("identity", REFUSED),
-    ("zones", REFUSED),
-    ("extendedLocation", REFUSED),
-    ("managedBy", REFUSED),
-    ("scope", REFUSED),
-    ("subscriptionId", REFUSED),
-    ("resourceGroup", REFUSED),
-];
+/// What stands around the properties; of `sku` and `zones` only some kinds have any.
+macro_rules! envelope {
+    ($sku:expr, $zones:expr) => {
+        &[
+            ("id", READ),
+            ("location", READ),
+            ("tags", READ),
+            ("properties", READ),
+            ("apiVersion", HARMLESS),
+            ("comments", HARMLESS),
+            ("metadata", HARMLESS),
+            ("etag", HARMLESS),
+            // A child of a loop is unrolled already, an existing resource gone.
+            ("existing", HARMLESS),
+            ("asserts", HARMLESS),
+            ("sku", $sku),
+            ("zones", $zones),
+            // Left empty by exports; the networks of this version have none.
+            ("kind", REFUSED),
+            ("plan", REFUSED),
+            ("identity", REFUSED),
+            ("extendedLocation", REFUSED),
+            ("managedBy", REFUSED),
+            ("scope", REFUSED),
+            ("subscriptionId", REFUSED),
+            ("resourceGroup", REFUSED),
+        ]
+    };
+}
 
-/// Tags that mean something here, all of a networkInterface.
+const ENVELOPE: Schema = envelope!(REFUSED, REFUSED);
+// A host has no availability zones, and an address is where its host is.
+const PUBLIC_IP_ADDRESS: Schema = envelope!(READ, HARMLESS);
+
+/// Tags that mean something here.
 pub(super) const TAG_DEVICE: &str = "vnet-gw:device";
 pub(super) const TAG_HOST: &str = "vnet-gw:host";
+pub(super) const TAG_BANDWIDTH: &str = "vnet-gw:bandwidth";
+pub(super) const TAG_LOCAL_ID: &str = "vnet-gw:local-id";
+pub(super) const TAG_REMOTE_ID: &str = "vnet-gw:remote-id";
+pub(super) const TAG_ENCAPSULATION: &str = "vnet-gw:encapsulation";
+pub(super) const TAG_POST_QUANTUM: &str = "vnet-gw:post-quantum";
 const TAG_PREFIX: &str = "vnet-gw:";
+
+const fn tags_of(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::NetworkInterface => &[TAG_DEVICE, TAG_HOST],
+        Kind::VirtualNetworkGateway => &[TAG_HOST, TAG_BANDWIDTH],
+        Kind::Connection => &[
+            TAG_LOCAL_ID,
+            TAG_REMOTE_ID,
+            TAG_ENCAPSULATION,
+            TAG_POST_QUANTUM,
+        ],
+        _ => &[],
+    }
+}
 
 /// A resource's id and what it says.
 pub(super) struct Envelope<'a> {
@@ -47,6 +75,8 @@ pub(super) struct Envelope<'a> {
     pub(super) location: Option<&'a str>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) properties: &'a Node<'a>,
+    /// Of kinds that have one.
+    pub(super) sku: &'a Node<'a>,
     path: &'a str,
     root: Path<'a>,
 }
@@ -60,7 +90,11 @@ impl<'a> Envelope<'a> {
     ) -> Option<Self> {
         let root = Path::Root(&resource.path);
         // `object` borrows a path that lives no longer than this call; the fields live on.
-        let object = Object::of(&resource.fields, &root, ENVELOPE, errors);
+        let schema = match kind {
+            Kind::PublicIpAddress => PUBLIC_IP_ADDRESS,
+            _ => ENVELOPE,
+        };
+        let object = Object::of(&resource.fields, &root, schema, errors);
         let id = identity(resource, kind, group, &object, errors);
         for name in &resource.names {
             if let Err(error) = kind.check_name(name) {
@@ -86,6 +120,7 @@ impl<'a> Envelope<'a> {
             location,
             tags,
             properties,
+            sku: field(resource, "sku").unwrap_or(&Node::Null),
             path: &resource.path,
             root,
         })
@@ -93,6 +128,25 @@ impl<'a> Envelope<'a> {
 
     pub(super) fn path_text(&self) -> &str {
         self.path
+    }
+
+    pub(super) fn sku_path(&self) -> Path<'_> {
+        self.root.key("sku")
+    }
+
+    /// `InvalidTag` at one of the tags.
+    pub(super) fn tag_error(&self, tag: &str, message: impl Into<String>) -> ArmError {
+        ArmError::new("InvalidTag", message).at(format!("{}.tags.{tag}", self.path))
+    }
+
+    /// The tag of the host that a resource lives on.
+    pub(super) fn host(&self, errors: &mut Errors) -> Option<String> {
+        let host = self.tags.get(TAG_HOST).cloned();
+        if host.as_deref().is_some_and(|host| host.trim().is_empty()) {
+            let message = "The host has no name: remove the tag for this host.";
+            errors.push(self.tag_error(TAG_HOST, message));
+        }
+        host
     }
 
     pub(super) fn properties_path(&self) -> Path<'_> {
@@ -178,15 +232,19 @@ fn tags(
         };
         let lower = name.to_ascii_lowercase();
         let ours = lower.starts_with(TAG_PREFIX);
-        let known = [TAG_DEVICE, TAG_HOST].contains(&lower.as_str());
-        if ours && !(known && kind == Kind::NetworkInterface) {
+        let of_kind = tags_of(kind);
+        let known = of_kind.contains(&lower.as_str());
+        if ours && !known {
+            let noun = kind.noun();
+            let what = match of_kind {
+                [] => format!("tags of a {noun} mean nothing here"),
+                _ => format!("its tags are {}", of_kind.join(", ")),
+            };
             errors.push(
                 ArmError::new(
                     "InvalidTag",
                     format!(
-                        "A {} has no tag '{}': the tags are {TAG_DEVICE} and {TAG_HOST}, of \
-                         network interfaces; correct or remove it.",
-                        kind.noun(),
+                        "A {noun} has no tag '{}': {what}; correct or remove it.",
                         cut(name)
                     ),
                 )

@@ -1,19 +1,30 @@
 //! From the template's resources to the model's types: every property is looked at, every value
 //! has its type; whether the resources agree with one another is left to [`rules`](super::rules).
 
+mod connection;
 mod envelope;
+mod ipsec_policy;
+mod local_network_gateway;
 mod network_interface;
+mod public_ip_address;
 mod route_table;
 mod virtual_network;
+mod virtual_network_gateway;
 
 use std::collections::{BTreeMap, HashSet};
 
 pub(super) use self::network_interface::{IpConfigurationDraft, NetworkInterfaceDraft};
+pub(super) use self::virtual_network_gateway::{
+    GatewayIpConfigurationDraft, VirtualNetworkGatewayDraft,
+};
 use self::{envelope::Envelope, route_table::Merge};
 use super::{
-    ArmError, DeployOptions, ResourceId, Route, RouteTable, VirtualNetwork,
+    ArmError, Connection, DeployOptions, LocalNetworkGateway, PublicIpAddress, ResourceId, Route,
+    RouteTable, VirtualNetwork,
     error::Errors,
-    id::{Kind, parent_of},
+    id::{Kind, group_of, parent_of},
+    normalise_location,
+    object::{Object, format_error},
     template::TemplateResource,
 };
 
@@ -26,6 +37,11 @@ pub(super) struct Draft {
     pub(super) route_tables: BTreeMap<ResourceId, RouteTable>,
     /// In the template's order, in which dynamic addresses are given.
     pub(super) network_interfaces: Vec<NetworkInterfaceDraft>,
+    pub(super) public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
+    pub(super) virtual_network_gateways: Vec<VirtualNetworkGatewayDraft>,
+    pub(super) local_network_gateways: BTreeMap<ResourceId, LocalNetworkGateway>,
+    /// What follows from their other end is not filled in yet.
+    pub(super) connections: BTreeMap<ResourceId, Connection>,
     /// The locations that the template names, lower case and without spaces.
     pub(super) locations: BTreeMap<ResourceId, String>,
 }
@@ -70,6 +86,10 @@ pub(super) fn read(
             Kind::VirtualNetwork => reader.virtual_network(&envelope),
             Kind::RouteTable => reader.route_table(&envelope),
             Kind::NetworkInterface => reader.network_interface(&envelope),
+            Kind::PublicIpAddress => reader.public_ip_address(&envelope),
+            Kind::VirtualNetworkGateway => reader.virtual_network_gateway(&envelope),
+            Kind::LocalNetworkGateway => reader.local_network_gateway(&envelope),
+            Kind::Connection => reader.connection(&envelope),
             Kind::Subnet | Kind::VirtualNetworkPeering | Kind::Route => {
                 children.push((kind, envelope));
             }
@@ -86,6 +106,46 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Notes the location that a resource names.
+    fn locate(&mut self, envelope: &Envelope<'_>) {
+        if let Some(location) = envelope.location {
+            let location = normalise_location(location);
+            self.draft.locations.insert(envelope.id.clone(), location);
+        }
+    }
+
+    /// The id that a property refers to, `{"id": "…"}`, of a resource of `kind`.
+    fn referred(
+        &mut self,
+        object: &Object<'_, '_>,
+        name: &str,
+        kind: Kind,
+        whose: &ResourceId,
+    ) -> Option<ResourceId> {
+        let text = object.reference(name, self.errors)?;
+        let id = kind.resolve(text, group_of(whose));
+        let path = object.path.key(name);
+        self.errors
+            .keep(id.map_err(|error| error.at(path.key("id").to_string())))
+    }
+
+    /// The same of a property without which the object means nothing.
+    fn needed_reference(
+        &mut self,
+        object: &Object<'_, '_>,
+        name: &str,
+        kind: Kind,
+        whose: &ResourceId,
+    ) -> Option<ResourceId> {
+        if object.lacks(name) {
+            self.errors.push(format_error(
+                format!("The property '{name}' is missing: add {{\"id\": \"…\"}}."),
+                object.path,
+            ));
+        }
+        self.referred(object, name, kind, whose)
+    }
+
     /// Top-level child resources. Each is a PUT of its own after its parent's, so it replaces what
     /// the parent has of the same name: exported templates say both.
     fn children(&mut self, children: &[(Kind, Envelope<'_>)]) {

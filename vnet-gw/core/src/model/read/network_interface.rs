@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Reader,
-    envelope::{Envelope, TAG_DEVICE, TAG_HOST},
+    envelope::{Envelope, TAG_DEVICE},
     virtual_network::NESTED,
 };
 use crate::model::{
@@ -118,27 +118,11 @@ impl Reader<'_> {
         }
         let device = envelope.tags.get(TAG_DEVICE).cloned();
         if let Some(Err(reason)) = device.as_deref().map(check_device) {
-            self.errors.push(
-                ArmError::new(
-                    "InvalidTag",
-                    format!(
-                        "'{}' cannot name a netdev: {reason}.",
-                        cut(device.as_deref().unwrap_or_default())
-                    ),
-                )
-                .at(format!("{}.tags.{TAG_DEVICE}", envelope.path_text())),
-            );
+            let name = cut(device.as_deref().unwrap_or_default());
+            let message = format!("'{name}' cannot name a netdev: {reason}.");
+            self.errors.push(envelope.tag_error(TAG_DEVICE, message));
         }
-        let host = envelope.tags.get(TAG_HOST).cloned();
-        if host.as_deref().is_some_and(|host| host.trim().is_empty()) {
-            self.errors.push(
-                ArmError::new(
-                    "InvalidTag",
-                    "The host has no name: remove the tag for this host.",
-                )
-                .at(format!("{}.tags.{TAG_HOST}", envelope.path_text())),
-            );
-        }
+        let host = envelope.host(self.errors);
         self.draft.network_interfaces.push(NetworkInterfaceDraft {
             id: id.clone(),
             mac_address,

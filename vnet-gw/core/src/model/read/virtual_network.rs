@@ -285,7 +285,7 @@ impl Reader<'_> {
         })
     }
 
-    fn prefixes(&mut self, object: &Object<'_, '_>, name: &str) -> Vec<IpNet> {
+    pub(super) fn prefixes(&mut self, object: &Object<'_, '_>, name: &str) -> Vec<IpNet> {
         let path = object.path.key(name);
         let texts = object.texts(name, self.errors);
         texts

@@ -3,6 +3,8 @@
 //! addresses, MAC addresses) is filled in. Errors have the resource's id as their target.
 
 mod address_space;
+mod connection;
+mod gateway;
 mod network_interface;
 mod peering;
 mod route_table;
@@ -22,10 +24,29 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
         unverified_gateways,
         mut route_tables,
         network_interfaces,
+        public_ip_addresses,
+        virtual_network_gateways,
+        local_network_gateways,
+        connections,
         locations,
     } = draft;
     address_space::check(&virtual_networks, errors);
-    peering::check(&virtual_networks, &unverified_gateways, errors);
+    gateway::check_public_addresses(&public_ip_addresses, errors);
+    let virtual_network_gateways = gateway::settle(
+        virtual_network_gateways,
+        &virtual_networks,
+        &public_ip_addresses,
+        &locations,
+        errors,
+    );
+    let with_gateway = virtual_network_gateways
+        .values()
+        .map(|gateway| &gateway.virtual_network);
+    let gateways = peering::Gateways {
+        networks: with_gateway.collect(),
+        unverified: &unverified_gateways,
+    };
+    peering::check(&virtual_networks, &gateways, errors);
     peering::connect(&mut virtual_networks);
     route_tables
         .values_mut()
@@ -33,6 +54,14 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
     route_table::check_subnets(&virtual_networks, &route_tables, &locations, errors);
     let network_interfaces =
         network_interface::settle(network_interfaces, &virtual_networks, &locations, errors);
+    connection::check_sites(&local_network_gateways, errors);
+    let ends = connection::Ends {
+        networks: &virtual_networks,
+        gateways: &virtual_network_gateways,
+        sites: &local_network_gateways,
+        locations: &locations,
+    };
+    let connections = connection::settle(connections, &ends, errors);
     Topology {
         virtual_networks,
         route_tables: route_tables
@@ -40,6 +69,10 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
             .map(|(id, table)| (id, Arc::new(table)))
             .collect(),
         network_interfaces,
+        public_ip_addresses,
+        virtual_network_gateways,
+        local_network_gateways,
+        connections,
     }
 }
 

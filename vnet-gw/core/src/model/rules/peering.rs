@@ -12,15 +12,19 @@ const MOST_PEERINGS: usize = 500;
 
 type Networks = BTreeMap<ResourceId, VirtualNetwork>;
 
-pub(super) fn check(
-    networks: &Networks,
-    unverified_gateways: &HashSet<ResourceId>,
-    errors: &mut Errors,
-) {
+/// What the rules of `useRemoteGateways` ask.
+pub(super) struct Gateways<'a> {
+    /// VNets that have a gateway.
+    pub(super) networks: HashSet<&'a ResourceId>,
+    /// Peerings with `doNotVerifyRemoteGateways`.
+    pub(super) unverified: &'a HashSet<ResourceId>,
+}
+
+pub(super) fn check(networks: &Networks, has: &Gateways<'_>, errors: &mut Errors) {
     let mut told = BTreeSet::new();
     for vnet in networks.values() {
         remotes(vnet, networks, errors);
-        gateways(vnet, unverified_gateways, errors);
+        gateways(vnet, has, errors);
         overlapping(vnet, networks, &mut told, errors);
     }
 }
@@ -73,8 +77,9 @@ fn remotes(vnet: &VirtualNetwork, networks: &Networks, errors: &mut Errors) {
     }
 }
 
-/// There are no gateways in this version, so no peering can use a remote one.
-fn gateways(vnet: &VirtualNetwork, unverified: &HashSet<ResourceId>, errors: &mut Errors) {
+/// Gateway transit (A24) is not carried out yet, so a peering that would use it is refused: the
+/// routes that it asks for would be missing.
+fn gateways(vnet: &VirtualNetwork, has: &Gateways<'_>, errors: &mut Errors) {
     let mut users = vnet
         .peerings
         .values()
@@ -93,11 +98,20 @@ fn gateways(vnet: &VirtualNetwork, unverified: &HashSet<ResourceId>, errors: &mu
         ));
     }
     for peering in vnet.peerings.values() {
-        if peering.use_remote_gateways && !unverified.contains(&peering.id) {
+        if !peering.use_remote_gateways {
+            continue;
+        }
+        let remote = &peering.remote_virtual_network;
+        if has.networks.contains(remote) {
             let message = format!(
-                "The peering cannot use remote gateways, because the virtual network {} has none: \
-                 set useRemoteGateways to false.",
-                peering.remote_virtual_network
+                "The peering would use the gateway of {remote}, and gateway transit is not \
+                 supported yet: set useRemoteGateways to false."
+            );
+            errors.push(error("NotSupported", &peering.id, message));
+        } else if !has.unverified.contains(&peering.id) {
+            let message = format!(
+                "The peering cannot use remote gateways, because the virtual network {remote} has \
+                 none: set useRemoteGateways to false."
             );
             errors.push(error("RemoteVnetHasNoGateways", &peering.id, message));
         }

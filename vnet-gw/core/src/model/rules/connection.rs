@@ -1,0 +1,281 @@
+//! Sites and connections (rules A1 to A4, A7 to A12, C "Connection").
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{check_location, error, not_found};
+use crate::model::{
+    Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, VirtualNetwork,
+    VirtualNetworkGateway,
+    error::Errors,
+    prefix::{not_allowed, overlaps},
+};
+
+/// What connections are held against.
+pub(super) struct Ends<'a> {
+    pub(super) networks: &'a BTreeMap<ResourceId, VirtualNetwork>,
+    pub(super) gateways: &'a BTreeMap<ResourceId, VirtualNetworkGateway>,
+    pub(super) sites: &'a BTreeMap<ResourceId, LocalNetworkGateway>,
+    pub(super) locations: &'a BTreeMap<ResourceId, String>,
+}
+
+/// The prefixes of each site can be routed to, and are apart.
+pub(super) fn check_sites(sites: &BTreeMap<ResourceId, LocalNetworkGateway>, errors: &mut Errors) {
+    for site in sites.values() {
+        for prefix in &site.address_prefixes {
+            if let Some((range, what)) = not_allowed(prefix) {
+                let message = format!(
+                    "The prefix {prefix} of the site touches {range} ({what}): use another one."
+                );
+                errors.push(error("NetcfgInvalidIPAddressPrefix", &site.id, message));
+            }
+        }
+        let prefixes = site.address_prefixes.iter().enumerate();
+        for ((wider, _), (narrower, _)) in overlaps(prefixes.map(|(at, prefix)| (*prefix, at))) {
+            let message = format!(
+                "The prefixes {wider} and {narrower} of the site overlap: remove {narrower}."
+            );
+            errors.push(error(
+                "LocalNetworkGatewayAddressSpacesOverlap",
+                &site.id,
+                message,
+            ));
+        }
+    }
+}
+
+/// Checks the connections and fills in what follows from their other end. Those whose ends are
+/// missing are told and left out.
+pub(super) fn settle(
+    mut connections: BTreeMap<ResourceId, Connection>,
+    ends: &Ends<'_>,
+    errors: &mut Errors,
+) -> BTreeMap<ResourceId, Connection> {
+    connections.retain(|_, connection| resolve(connection, ends, errors));
+    let mut of_gateway: BTreeMap<&ResourceId, Vec<&Connection>> = BTreeMap::new();
+    for connection in connections.values() {
+        of_gateway
+            .entry(&connection.gateway)
+            .or_default()
+            .push(connection);
+    }
+    for (gateway, connections) in of_gateway {
+        if let Some(gateway) = ends.gateways.get(gateway) {
+            distinct(gateway, &connections, errors);
+            limit(gateway, &connections, errors);
+            apart(gateway, &connections, ends, errors);
+        }
+    }
+    connections
+}
+
+/// Finds both ends; fills in the remote prefixes and addresses.
+fn resolve(connection: &mut Connection, ends: &Ends<'_>, errors: &mut Errors) -> bool {
+    let id = &connection.id;
+    let Some(gateway) = ends.gateways.get(&connection.gateway) else {
+        let known = ends.gateways.keys();
+        errors.push(not_found(
+            "virtual network gateway",
+            &connection.gateway,
+            id,
+            known,
+        ));
+        return false;
+    };
+    check_location(id, &gateway.id, ends.locations, errors);
+    let (prefixes, addresses) = match &connection.remote {
+        ConnectionRemote::LocalNetworkGateway(remote) => {
+            let Some(site) = ends.sites.get(remote) else {
+                errors.push(not_found(
+                    "local network gateway",
+                    remote,
+                    id,
+                    ends.sites.keys(),
+                ));
+                return false;
+            };
+            (site.address_prefixes.clone(), vec![site.gateway_ip_address])
+        }
+        ConnectionRemote::VirtualNetworkGateway(remote) if *remote == gateway.id => {
+            let message = "A gateway cannot be connected with itself: correct \
+                           virtualNetworkGateway2.";
+            errors.push(error("ConnectionToSameGateway", id, message.to_owned()));
+            return false;
+        }
+        ConnectionRemote::VirtualNetworkGateway(remote) => {
+            let Some(other) = ends.gateways.get(remote) else {
+                let known = ends.gateways.keys();
+                errors.push(not_found("virtual network gateway", remote, id, known));
+                return false;
+            };
+            let network = ends.networks.get(&other.virtual_network);
+            let prefixes = network.map(|network| network.address_space.clone());
+            (prefixes.unwrap_or_default(), other.public_addresses.clone())
+        }
+    };
+    if tunnels(gateway, &addresses) == 0 {
+        let message = format!(
+            "No public address of {} is of the family of the remote end's ({}): give both ends IPv4 \
+             or both IPv6 addresses.",
+            gateway.id,
+            list(&addresses)
+        );
+        errors.push(error("ConnectionAddressFamiliesDiffer", id, message));
+        return false;
+    }
+    connection.remote_prefixes = prefixes;
+    connection.remote_addresses = addresses;
+    true
+}
+
+/// Each instance has one tunnel to each remote address of its family (A10).
+fn tunnels(gateway: &VirtualNetworkGateway, remote: &[IpAddr]) -> usize {
+    let of = |ours: &&IpAddr| {
+        remote
+            .iter()
+            .filter(|a| a.is_ipv4() == ours.is_ipv4())
+            .count()
+    };
+    gateway.public_addresses.iter().map(|ours| of(&ours)).sum()
+}
+
+/// Two tunnels of a gateway never end at the same address: it could not tell one peer from the
+/// other when it answers.
+fn distinct(gateway: &VirtualNetworkGateway, connections: &[&Connection], errors: &mut Errors) {
+    let mut seen: HashMap<IpAddr, &ResourceId> = HashMap::new();
+    for connection in connections {
+        for address in &connection.remote_addresses {
+            if gateway.public_addresses.contains(address) {
+                let message = format!(
+                    "The remote end {address} is an address of the gateway {} itself: correct it.",
+                    gateway.id
+                );
+                errors.push(error("ConnectionToSameGateway", &connection.id, message));
+            } else if let Some(other) = seen.insert(*address, &connection.id) {
+                let message = format!(
+                    "The connection {other} of the same gateway ends at {address} too: remove one."
+                );
+                errors.push(error(
+                    "ConnectionRemoteAddressInUse",
+                    &connection.id,
+                    message,
+                ));
+                break;
+            }
+        }
+    }
+}
+
+/// The SKU's limit of tunnels (A8).
+fn limit(gateway: &VirtualNetworkGateway, connections: &[&Connection], errors: &mut Errors) {
+    let count: usize = connections
+        .iter()
+        .map(|connection| tunnels(gateway, &connection.remote_addresses))
+        .sum();
+    let most = gateway.sku.tunnels();
+    if gateway.bandwidth.is_some() && count > most {
+        let message = format!(
+            "The connections of the gateway make {count} tunnels, and {} has {most}: remove some, \
+             or use a larger SKU (the tag vnet-gw:bandwidth: unlimited lifts the limit).",
+            gateway.sku_name
+        );
+        errors.push(error(
+            "VirtualNetworkGatewayTunnelLimitExceeded",
+            &gateway.id,
+            message,
+        ));
+    }
+}
+
+/// Who owns a prefix that a gateway's VNet routes to.
+#[derive(Clone, Copy, PartialEq)]
+enum Owner<'a> {
+    Network(&'a ResourceId),
+    Site(&'a ResourceId),
+}
+
+/// The address spaces of a gateway's VNet, of those peered with it and of all its connections are
+/// apart (A12), but for a VNet that is both peered and connected (A25).
+fn apart(
+    gateway: &VirtualNetworkGateway,
+    connections: &[&Connection],
+    ends: &Ends<'_>,
+    errors: &mut Errors,
+) {
+    let Some(own) = ends.networks.get(&gateway.virtual_network) else {
+        return;
+    };
+    let peers = own.peerings.values().map(|p| &p.remote_virtual_network);
+    let networks = std::iter::once(&own.id).chain(peers);
+    let mut parties: Vec<(Owner<'_>, Option<&Connection>, &[IpNet])> = networks
+        .filter_map(|id| ends.networks.get(id))
+        .map(|network| {
+            (
+                Owner::Network(&network.id),
+                None,
+                &network.address_space[..],
+            )
+        })
+        .collect();
+    for connection in connections {
+        let owner = match &connection.remote {
+            ConnectionRemote::LocalNetworkGateway(site) => Owner::Site(site),
+            ConnectionRemote::VirtualNetworkGateway(remote) => match ends.gateways.get(remote) {
+                Some(remote) => Owner::Network(&remote.virtual_network),
+                None => continue,
+            },
+        };
+        parties.push((owner, Some(connection), &connection.remote_prefixes));
+    }
+    let prefixes = parties
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (_, _, prefixes))| prefixes.iter().map(move |prefix| (*prefix, at)));
+    let mut told: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
+    for ((wider, a), (narrower, b)) in overlaps(prefixes) {
+        let (a, b) = (a.min(b), a.max(b));
+        // Pairs without a connection are for the rules of peerings.
+        if a == b || parties[b].1.is_none() || parties[a].0 == parties[b].0 {
+            continue;
+        }
+        let both = if wider == narrower {
+            wider.to_string()
+        } else {
+            format!("{wider} and {narrower}")
+        };
+        told.entry((a, b)).or_default().push(both);
+    }
+    for ((a, b), prefixes) in told {
+        let Some(connection) = parties[b].1 else {
+            continue;
+        };
+        let other = match parties[a] {
+            (_, Some(other), _) => format!("the connection {}", other.id),
+            (Owner::Network(id), None, _) if *id == own.id => {
+                "the gateway's own virtual network".to_owned()
+            }
+            (Owner::Network(id) | Owner::Site(id), None, _) => {
+                format!("the peered virtual network {id}")
+            }
+        };
+        let message = format!(
+            "The address space of the remote end {} overlaps with that of {other} ({}): change one.",
+            connection.remote.id(),
+            prefixes.join(", ")
+        );
+        errors.push(error(
+            "ConnectionOverlappingAddressSpaces",
+            &connection.id,
+            message,
+        ));
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
