@@ -25,6 +25,7 @@ mod proposal;
 mod reader;
 mod selector;
 mod sk;
+mod suite;
 mod transform;
 
 #[cfg(test)]
