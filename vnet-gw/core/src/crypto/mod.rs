@@ -18,7 +18,7 @@ pub mod portable;
 mod prf;
 mod random;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(not(feature = "portable"))]
 use aws_lc as chosen;

@@ -143,6 +143,16 @@ impl InboundSa {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, sequence: u64) {
+        self.window.mark(sequence);
+    }
+
+    #[cfg(test)]
+    pub(super) fn top(&self) -> u64 {
+        self.window.top()
+    }
+
     /// The SA needs a successor soon: bytes or sequence numbers run out.
     pub fn wants_rekey(&self) -> bool {
         self.limits.wants_rekey(self.window.top())

@@ -11,6 +11,8 @@ pub mod icmp;
 pub mod ip;
 pub mod mss;
 pub mod segment;
+#[cfg(test)]
+mod tests;
 mod transport;
 pub mod virtio;
 

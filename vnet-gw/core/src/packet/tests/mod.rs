@@ -1,0 +1,7 @@
+mod build;
+mod checksums;
+mod coalescing;
+mod errors;
+mod fragments;
+mod headers;
+mod segments;
