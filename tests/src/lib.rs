@@ -1,6 +1,7 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share, and what the benches do.
 
 pub mod bed;
 pub mod gateway;
 pub mod regions;
+pub mod report;
 pub mod tap;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod btf;
+mod debian;
 mod ebpf;
 mod kernels;
 mod packages;
@@ -89,6 +90,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// VPN gateways side by side: ours, strongSwan, wireguard-go, boringtun, and none at all
+    Vpn {
+        /// For the bench: see `cargo xtask bench vpn -- --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -114,6 +121,7 @@ fn work(cli: Cli) -> Result<ExitCode> {
         } => kernels::run(&args),
         Command::Test { args, .. } => test::run(&args),
         Command::Bench(Bench::Fastpath { args }) => bench::fastpath(&args),
+        Command::Bench(Bench::Vpn { args }) => bench::vpn(&args),
         Command::Guest => Ok(kernels::guest()),
     }
 }

@@ -1,5 +1,4 @@
-//! Kernels out of Debian's archive, by apt with a configuration of its own: the machine's stays as
-//! it is, and so do its package lists.
+//! Kernels out of Debian's archive.
 //!
 //! A kernel is kept in `target/kernels/SUITE`; remove that to get the newest of the suite.
 
@@ -13,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{step, tree};
+use crate::{debian::Apt, step, tree};
 
 /// Follows the suite's kernel for virtual machines: small, and veth and pktgen are modules in it.
 const META: &str = "linux-image-cloud-amd64";
@@ -24,7 +23,6 @@ const PARTS: &[&str] = &[
     "linux-binary-",
     "linux-modules-",
 ];
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel, unpacked.
 pub(super) struct Kernel {
@@ -78,12 +76,12 @@ fn fetch(suite: &str, dir: &Path) -> Result<()> {
         &format!("reading the package lists of {suite}"),
         &mut apt.get(&["update"]),
     )?;
-    let packages = apt.packages()?;
+    let packages = packages(&apt)?;
     let mut download = apt.get(&["download"]);
-    download.args(&packages).current_dir(&apt.dir);
+    download.args(&packages).current_dir(apt.dir());
     step::run(&format!("downloading the kernel of {suite}"), &mut download)?;
     let mut version = None;
-    for entry in fs::read_dir(&apt.dir).context("listing the downloads")? {
+    for entry in fs::read_dir(apt.dir()).context("listing the downloads")? {
         let path = entry.context("listing the downloads")?.path();
         if path.extension().is_none_or(|extension| extension != "deb") {
             continue;
@@ -106,7 +104,7 @@ fn fetch(suite: &str, dir: &Path) -> Result<()> {
     let mut depmod = Command::new(tree::find("depmod").context("depmod: install kmod")?);
     depmod.arg("--basedir").arg(&new).arg(release(&new)?);
     step::run("resolving the modules' dependencies", &mut depmod)?;
-    fs::remove_dir_all(&apt.dir).context("removing the downloads")?;
+    fs::remove_dir_all(apt.dir()).context("removing the downloads")?;
     fs::write(new.join("version"), upstream).context("writing the version")?;
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
@@ -135,125 +133,25 @@ fn release(dir: &Path) -> Result<String> {
     }
 }
 
-struct Apt {
-    dir: PathBuf,
-}
-
-impl Apt {
-    fn new(suite: &str, dir: PathBuf) -> Result<Self> {
-        ensure!(
-            Path::new(KEYRING).is_file(),
-            "{KEYRING} is missing, which tells Debian's packages from others: install \
-             debian-archive-keyring"
-        );
-        for part in ["state/lists/partial", "cache/archives/partial"] {
-            let path = dir.join(part);
-            fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-        }
-        // What is installed here says nothing about what that kernel needs.
-        fs::write(dir.join("status"), "").context("writing a package status")?;
-        let source = format!(
-            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nTargets: Packages\n\
-             Architectures: amd64\nSigned-By: {KEYRING}\n",
-            archive()?
-        );
-        fs::write(dir.join("debian.sources"), source).context("writing a source for apt")?;
-        Ok(Self { dir })
-    }
-
-    fn get(&self, args: &[&str]) -> Command {
-        self.command("apt-get", args)
-    }
-
-    fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        for (option, value) in [
-            ("Dir::State", "state"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache", "cache"),
-            ("Dir::Etc::sourcelist", "debian.sources"),
-            // There is no such directory, so no source of the machine's own counts.
-            ("Dir::Etc::sourceparts", "none"),
-        ] {
-            command
-                .arg("-o")
-                .arg(format!("{option}={}", self.dir.join(value).display()));
-        }
-        // The user that apt downloads as may not be able to enter this tree; signatures are checked
-        // whoever downloads.
-        command.args(["-o", "APT::Sandbox::User=root"]);
-        command.args(args);
-        command
-    }
-
-    /// The packages that make up the kernel that [`META`] stands for.
-    fn packages(&self) -> Result<BTreeSet<String>> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![META.to_owned()];
-        while let Some(package) = open.pop() {
-            let listed = tree::output(&mut self.command("apt-cache", &["depends", &package]))
-                .with_context(|| format!("no package {package} in this suite"))?;
-            for name in listed
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("Depends: "))
-            {
-                if PARTS.iter().any(|part| name.starts_with(part)) && found.insert(name.to_owned())
-                {
-                    open.push(name.to_owned());
-                }
+/// The packages that make up the kernel that [`META`] stands for.
+fn packages(apt: &Apt) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![META.to_owned()];
+    while let Some(package) = open.pop() {
+        let listed = tree::output(&mut apt.command("apt-cache", &["depends", &package]))
+            .with_context(|| format!("no package {package} in this suite"))?;
+        for name in listed
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        {
+            if PARTS.iter().any(|part| name.starts_with(part)) && found.insert(name.to_owned()) {
+                open.push(name.to_owned());
             }
         }
-        ensure!(
-            !found.is_empty(),
-            "{META} depends on no kernel in this suite"
-        );
-        Ok(found)
     }
-}
-
-/// Where this machine gets Debian's packages from.
-fn archive() -> Result<String> {
-    let known = || {
-        let targets = tree::output(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(ORIGIN) $(RELEASE) $(REPO_URI)",
-            "Created-By: Packages",
-        ]))?;
-        archive_of(&targets).map(str::to_owned)
-    };
-    if let Some(found) = known() {
-        return Ok(found);
-    }
-    // The origin is told by the package lists.
-    step::run(
-        "updating apt's package lists",
-        Command::new("apt-get").arg("update"),
-    )?;
-    known().context("apt has no source for Debian's own packages here: the kernels come from there")
-}
-
-/// The suites with a dash, updates and security fixes, may have an archive of their own.
-fn archive_of(targets: &str) -> Option<&str> {
-    targets.lines().find_map(
-        |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["Debian", release, uri] if !release.contains('-') => Some(uri),
-            _ => None,
-        },
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_archive_is_that_of_the_release() {
-        let targets = "Other nodistro http://other.example/\n\
-                       Debian bookworm-security http://security.example/debian-security/\n\
-                       Debian bookworm http://mirror.example/debian/\n";
-        assert_eq!(archive_of(targets), Some("http://mirror.example/debian/"));
-        assert_eq!(archive_of("Ubuntu noble http://ubuntu.example/\n"), None);
-        assert_eq!(archive_of(" bookworm http://no-lists-yet.example/\n"), None);
-    }
+    ensure!(
+        !found.is_empty(),
+        "{META} depends on no kernel in this suite"
+    );
+    Ok(found)
 }

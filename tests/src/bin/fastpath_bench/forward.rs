@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use vnet_gw_lab::Lab;
+use vnet_gw_tests::report::Report;
 
 use crate::{
     Options, noise,
-    report::Report,
     routes::Set,
     subject::{Kind, Subject},
     traffic::{self, Family, Generator},
@@ -22,13 +22,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) set: &'a Set,
 }
 
-/// Measures every subject in every round, each round beginning with another one.
+/// Measures every subject in every round, each round beginning with another one; yields the CPU
+/// time that others took meanwhile.
 pub(crate) fn run(
     lab: &Lab,
     options: &Options,
     report: &mut Report,
     plan: &Plan<'_>,
-) -> Result<()> {
+) -> Result<noise::Share> {
+    let mut noise = noise::Share::default();
     let mut subjects = Vec::new();
     for kind in plan
         .kinds
@@ -63,10 +65,10 @@ pub(crate) fn run(
                 )
                 .and_then(|arrived| arrived.rate(kind.routes()))
                 .with_context(|| format!("{name}, {kind}, round {}", round + 1))?;
-                report.noise += noise::read(options.cpu())? - before;
+                noise += noise::read(options.cpu())? - before;
                 report.add(name, kind.name(), "Mpps", rate / 1e6);
             }
         }
     }
-    Ok(())
+    Ok(noise)
 }

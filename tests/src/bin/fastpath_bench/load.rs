@@ -18,8 +18,9 @@ use vnet_gw_core::{
     },
 };
 use vnet_gw_lab::{Lab, Netns};
+use vnet_gw_tests::report::Report;
 
-use crate::{Options, report::Report, routes};
+use crate::{Options, routes};
 
 const SIZES: [(usize, &str); 2] = [(100_000, "100k"), (1_000_000, "1m")];
 /// The small tables: how many, and routes in each.

@@ -17,13 +17,13 @@ use vnet_gw_common::{
     table::{Action, ActionKind, Block, SmallTable4},
 };
 use vnet_gw_core::table::{RouteEntry, Table4, build4};
+use vnet_gw_tests::report::Report;
 
 use crate::{
     Options,
     abi::{ADDRESSES, TABLE},
     frame, live, names,
     object::Object,
-    report::Report,
     routes::{self, Random},
     wire::A4,
 };

@@ -15,7 +15,6 @@ mod object;
 mod options;
 mod ours;
 mod pktgen;
-mod report;
 mod routes;
 mod subject;
 mod svg;
@@ -28,11 +27,11 @@ use std::{fs, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::Parser;
 use vnet_gw_lab::Lab;
+use vnet_gw_tests::report::Report;
 
 use crate::{
     forward::Plan,
     options::{Options, Section},
-    report::Report,
     subject::Kind,
     traffic::{Family, Generator},
 };
@@ -67,14 +66,14 @@ fn run(options: &Options) -> Result<()> {
     // Removes what is made in it, also after a failure or a signal.
     let lab = Lab::new()?;
     let mut report = Report::default();
-    measure(&lab, options, generator, &mut report)?;
+    let noise = measure(&lab, options, generator, &mut report)?;
     options.progress("");
     for (name, row, above, below) in RATIOS {
         report.ratio(name, row, above, below);
     }
     print!("{}", report.table());
     println!();
-    noise::describe(&report, generator, options.cpu());
+    noise::describe(noise, generator, options.cpu());
     let path = options.svg();
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)
@@ -91,7 +90,13 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(lab: &Lab, options: &Options, generator: Generator, report: &mut Report) -> Result<()> {
+fn measure(
+    lab: &Lab,
+    options: &Options,
+    generator: Generator,
+    report: &mut Report,
+) -> Result<noise::Share> {
+    let mut noise = noise::Share::default();
     let mut families = Vec::new();
     if options.section(Section::Fwd64) {
         families.push((Family::V4, "64b_ipv4"));
@@ -107,7 +112,7 @@ fn measure(lab: &Lab, options: &Options, generator: Generator, report: &mut Repo
             kinds: &[Kind::Kernel, Kind::Bare, Kind::Xdp, Kind::Tcx],
             set: &routes::sixteen(),
         };
-        forward::run(lab, options, report, &plan)?;
+        noise += forward::run(lab, options, report, &plan)?;
     }
     if options.section(Section::Fwd1m) {
         let plan = Plan {
@@ -118,7 +123,7 @@ fn measure(lab: &Lab, options: &Options, generator: Generator, report: &mut Repo
             kinds: &[Kind::Kernel, Kind::Xdp, Kind::Tcx],
             set: &routes::many(1_000_000),
         };
-        forward::run(lab, options, report, &plan)?;
+        noise += forward::run(lab, options, report, &plan)?;
     }
     if options.section(Section::Tcp) {
         tcp::run(lab, options, report)?;
@@ -129,5 +134,5 @@ fn measure(lab: &Lab, options: &Options, generator: Generator, report: &mut Repo
     if options.section(Section::Load) {
         load::run(lab, options, report)?;
     }
-    Ok(())
+    Ok(noise)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{report::Report, traffic::Generator};
+use crate::traffic::Generator;
 
 /// More than this, and the absolute figures are too low.
 const WORTH_A_WORD: f64 = 0.03;
@@ -59,8 +59,8 @@ pub(crate) fn read(cpu: usize) -> Result<Share> {
 }
 
 /// Says what sent, and whether the machine was ours.
-pub(crate) fn describe(report: &Report, generator: Generator, cpu: usize) {
-    let Share { others, all } = report.noise;
+pub(crate) fn describe(noise: Share, generator: Generator, cpu: usize) {
+    let Share { others, all } = noise;
     if all == 0 {
         return;
     }

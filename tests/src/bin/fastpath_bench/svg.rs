@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Report, Row, digits};
+use vnet_gw_tests::report::{Report, Row, digits};
 
 const LABELS: usize = 260;
 const BAR: usize = 430;

@@ -9,11 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use vnet_gw_lab::{Lab, Process, netns::run as run_command};
+use vnet_gw_tests::report::Report;
 
 use crate::{
-    Options,
-    report::Report,
-    routes,
+    Options, routes,
     subject::{Kind, Subject},
     wire::{B4, DEV_A, DEV_B},
 };

@@ -1,40 +1,35 @@
-//! What was measured: medians and ratios, for people and as JSON.
+//! What a bench measured: medians and ratios, for people and as JSON.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::noise::Share;
-
 /// One thing measured of one subject, over all rounds.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) subject: String,
-    pub(crate) unit: &'static str,
-    pub(crate) median: f64,
-    pub(crate) values: Vec<f64>,
+pub struct Row {
+    pub name: String,
+    pub subject: String,
+    pub unit: &'static str,
+    pub median: f64,
+    pub values: Vec<f64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Ratio {
-    pub(crate) name: String,
-    pub(crate) value: f64,
+pub struct Ratio {
+    pub name: String,
+    pub value: f64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Report {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) ratios: Vec<Ratio>,
-    /// CPU time that others took while forwarding was measured.
-    #[serde(skip)]
-    pub(crate) noise: Share,
+pub struct Report {
+    pub rows: Vec<Row>,
+    pub ratios: Vec<Ratio>,
 }
 
 impl Report {
     /// Adds a value of one round.
-    pub(crate) fn add(&mut self, name: &str, subject: &str, unit: &'static str, value: f64) {
+    pub fn add(&mut self, name: &str, subject: &str, unit: &'static str, value: f64) {
         let found = self
             .rows
             .iter_mut()
@@ -54,7 +49,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn row(&self, name: &str, subject: &str) -> Option<&Row> {
+    pub fn row(&self, name: &str, subject: &str) -> Option<&Row> {
         self.rows
             .iter()
             .find(|row| row.name == name && row.subject == subject)
@@ -62,7 +57,7 @@ impl Report {
 
     /// `above` over `below` in the row `name`, where both were measured: the median of the ratios
     /// of each round, since what disturbs the machine disturbs neighbours in time alike.
-    pub(crate) fn ratio(&mut self, ratio: &str, name: &str, above: &str, below: &str) {
+    pub fn ratio(&mut self, ratio: &str, name: &str, above: &str, below: &str) {
         let (Some(above), Some(below)) = (self.row(name, above), self.row(name, below)) else {
             return;
         };
@@ -79,12 +74,12 @@ impl Report {
         });
     }
 
-    pub(crate) fn table(&self) -> String {
+    pub fn table(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{:<28} {:<10} {:>10} {:>10} {:>10}  unit",
+            "{:<28} {:<16} {:>10} {:>10} {:>10}  unit",
             "measurement", "subject", "median", "min", "max"
         );
         for row in &self.rows {
@@ -92,7 +87,7 @@ impl Report {
             let high = row.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let _ = writeln!(
                 text,
-                "{:<28} {:<10} {:>10} {:>10} {:>10}  {}",
+                "{:<28} {:<16} {:>10} {:>10} {:>10}  {}",
                 row.name,
                 row.subject,
                 digits(row.median),
@@ -110,7 +105,7 @@ impl Report {
         text
     }
 
-    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+    pub fn write_json(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).context("writing JSON")?;
         text.push('\n');
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))
@@ -118,7 +113,7 @@ impl Report {
 }
 
 /// Three significant digits, more or less.
-pub(crate) fn digits(value: f64) -> String {
+pub fn digits(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
@@ -129,7 +124,7 @@ pub(crate) fn digits(value: f64) -> String {
 }
 
 /// The middle value; of two, their mean.
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
