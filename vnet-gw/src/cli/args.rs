@@ -8,8 +8,12 @@ use clap_complete::Shell;
 use vnet_gw_core::model::DeployOptions;
 
 use crate::{
-    daemon::{ConfigFiles, LogFormat, LogLevel},
+    daemon::{
+        ConfigFiles, LogFormat, LogLevel,
+        keys::{KEY_LENGTH, KEY_LONGEST},
+    },
     datapath::{HookChoice, Instance},
+    worker::EngineChoice,
 };
 
 /// Azure's virtual networks on Linux hosts, forwarded by eBPF
@@ -79,6 +83,14 @@ pub enum Command {
     Counters(CountersArgs),
     /// Follow what the data path decides about packets that a network interface sends
     Trace(TraceArgs),
+    /// The VPN gateways: addresses, bandwidth, engine, and what they dropped
+    Gateways,
+    /// The VPN connections and how they fare
+    Connections(ConnectionsArgs),
+    /// Look at one VPN connection, reset it, or see to its shared key
+    Connection(ConnectionArgs),
+    /// The IKE and CHILD SAs of a VPN connection: algorithms, SPIs, rekey times; never keys
+    IkeSas(ConnectionName),
     /// Look for what is missing on this host, and say how to mend it
     Doctor(DoctorArgs),
     /// Print the completions of a shell
@@ -101,6 +113,11 @@ pub struct RunArgs {
     /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
     #[arg(long, value_enum, default_value_t)]
     pub hook: HookArg,
+
+    /// How VPN gateways do their I/O: `gso` with segmentation offloads, `xsk` with AF_XDP, `auto` by
+    /// what the devices can do
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineArg,
 
     /// How often the kernel is compared with the configuration
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
@@ -171,6 +188,7 @@ impl DeployArgs {
                 parameters: default.parameters,
             },
             host_name,
+            keys: None,
         }
     }
 }
@@ -266,6 +284,80 @@ pub struct TraceArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ConnectionsArgs {
+    /// Again and again
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = period, requires = "watch")]
+    pub interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectionArgs {
+    #[command(subcommand)]
+    pub command: ConnectionCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConnectionCommand {
+    /// Everything about a connection and each of its tunnels
+    Show(ConnectionName),
+    /// Make the tunnels of a connection anew
+    Reset(ConnectionName),
+    /// The shared key of a connection whose template carries none
+    SharedKey(SharedKeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectionName {
+    /// The connection: NAME, GROUP/NAME or its id
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct SharedKeyArgs {
+    #[command(subcommand)]
+    pub command: SharedKeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SharedKeyCommand {
+    /// Print the key
+    Show(ConnectionName),
+    /// Set the key to what is read from standard input, and make the tunnels anew
+    ///
+    /// The first line is the key. It is not taken from the command line, where every process of
+    /// this host could read it.
+    Set(SetKeyArgs),
+    /// Make a new key, print it, and make the tunnels anew
+    Reset(ResetKeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SetKeyArgs {
+    #[command(flatten)]
+    pub connection: ConnectionName,
+
+    /// Read the key from this file instead
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResetKeyArgs {
+    #[command(flatten)]
+    pub connection: ConnectionName,
+
+    /// How many characters
+    #[arg(long, value_name = "N", default_value_t = KEY_LENGTH as u16,
+        value_parser = clap::value_parser!(u16).range(1..=KEY_LONGEST as i64))]
+    pub length: u16,
+}
+
+#[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Look at the devices of this template [default: those of the running instance, or all]
     #[arg(long, value_name = "FILE")]
@@ -294,6 +386,24 @@ pub enum HookArg {
     Auto,
     Xdp,
     Tcx,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    #[default]
+    Auto,
+    Gso,
+    Xsk,
+}
+
+impl From<EngineArg> for EngineChoice {
+    fn from(engine: EngineArg) -> Self {
+        match engine {
+            EngineArg::Auto => Self::Auto,
+            EngineArg::Gso => Self::Gso,
+            EngineArg::Xsk => Self::Xsk,
+        }
+    }
 }
 
 impl From<HookArg> for HookChoice {
@@ -339,8 +449,10 @@ mod tests {
 
     #[test]
     fn every_command_and_option_says_what_it_is() {
-        let command = Cli::command();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        let root = Cli::command();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for arg in command
                 .get_arguments()
@@ -380,6 +492,16 @@ mod tests {
                 "\"loud\" is no level",
             ),
             ("vnet-gw counters --interval 2s", "--watch"),
+            ("vnet-gw connections --interval 2s", "--watch"),
+            ("vnet-gw connection show", "<NAME>"),
+            (
+                "vnet-gw connection shared-key set a abc123",
+                "unexpected argument",
+            ),
+            (
+                "vnet-gw connection shared-key reset a --length 129",
+                "129 is not in 1..=128",
+            ),
         ] {
             let error = Cli::try_parse_from(line.split(' '))
                 .unwrap_err()

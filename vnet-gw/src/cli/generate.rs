@@ -41,17 +41,17 @@ fn write(path: &Path, page: &[u8]) -> Result<()> {
     output::print(&format!("{}\n", path.display()))
 }
 
-/// `vnet-gw.1`, and `vnet-gw-COMMAND.1` for each command.
+/// `vnet-gw.1`, and `vnet-gw-COMMAND.1` for each command, `vnet-gw-COMMAND-COMMAND.1` for those below
+/// it.
 fn pages() -> Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     // Global options reach the commands only when the tree is built.
     command.build();
-    let commands = command
-        .get_subcommands()
-        .filter(|one| one.get_name() != "help")
-        .cloned();
     let mut pages = Vec::new();
-    for one in std::iter::once(command.clone()).chain(commands) {
+    let mut commands = vec![command];
+    while let Some(one) = commands.pop() {
+        let below = one.get_subcommands();
+        commands.extend(below.filter(|one| one.get_name() != "help").cloned());
         let name = one.get_display_name().unwrap_or(one.get_name()).to_owned();
         let mut page = Vec::new();
         Man::new(one).title(name.clone()).render(&mut page)?;
@@ -77,5 +77,7 @@ mod tests {
             );
         }
         assert!(pages.iter().any(|(file, _)| file == "vnet-gw.1"));
+        let below = "vnet-gw-connection-shared-key-set.1";
+        assert!(pages.iter().any(|(file, _)| file == below));
     }
 }

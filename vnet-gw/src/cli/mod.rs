@@ -4,11 +4,15 @@
 //! one line on stderr, `error: what: why; what to do`.
 
 pub mod args;
+mod connection;
+mod connections;
 mod counters;
 mod doctor;
 mod down;
 mod effective_routes;
+mod gateways;
 mod generate;
+mod ike_sas;
 mod next_hop;
 mod output;
 mod peerings;
@@ -83,6 +87,10 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Peerings(args) => peerings::run(cli, args),
         Command::Counters(args) => counters::run(cli, args),
         Command::Trace(args) => trace::run(cli, args),
+        Command::Gateways => gateways::run(cli),
+        Command::Connections(args) => connections::run(cli, args),
+        Command::Connection(args) => connection::run(cli, args),
+        Command::IkeSas(args) => ike_sas::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),

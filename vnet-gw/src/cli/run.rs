@@ -1,5 +1,7 @@
 //! `vnet-gw run`
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     control::RuntimeDir,
-    daemon::{self, RunOptions},
+    daemon::{self, RunOptions, keys::KeyStore},
     datapath::Instance,
 };
 
@@ -17,10 +19,14 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
     let default = || Instance {
         name: Instance::DEFAULT.to_owned(),
     };
+    let instance = cli.instance.clone().unwrap_or_else(default);
+    let mut files = args.deploy.files(args.config.clone());
+    files.keys = Some(KeyStore::new(Path::new(KeyStore::STATE), &instance));
     daemon::run(&RunOptions {
-        instance: cli.instance.clone().unwrap_or_else(default),
-        files: args.deploy.files(args.config.clone()),
+        instance,
+        files,
         hook: args.hook.into(),
+        engine: args.engine.into(),
         reconcile_interval: args.reconcile_interval,
         socket_group: args.socket_group.clone(),
         ephemeral: args.ephemeral,

@@ -70,6 +70,18 @@ fn text(status: &Status) -> String {
             ),
         ),
         (
+            "VPN",
+            format!(
+                "{} of {} up, {} of {} connected, {} of {}",
+                status.vpn.gateways_up,
+                count(status.vpn.gateways, "gateway"),
+                status.vpn.connections_connected,
+                count(status.vpn.connections, "connection"),
+                status.vpn.tunnels_connected,
+                count(status.vpn.tunnels, "tunnel"),
+            ),
+        ),
+        (
             "tables",
             format!(
                 "{}, {}, {}",

@@ -12,9 +12,11 @@ mod protocol;
 mod reply;
 mod server;
 mod view;
+mod vpn_reply;
+mod vpn_view;
 
 pub use client::{Client, ClientError};
-pub use names::{NameError, find_nic, find_subnet, group_of, short};
+pub use names::{NameError, find_connection, find_nic, find_subnet, group_of, short};
 pub use packet::{PacketOutcome, TraceStep, TracedPacket};
 pub use paths::RuntimeDir;
 pub use protocol::{
@@ -22,9 +24,10 @@ pub use protocol::{
     ResponseLine, Target, VERSION,
 };
 pub use reply::*;
-pub use server::{Asked, Server, TraceEnd, TraceFeed};
+pub use server::{Asked, KeyAction, Server, TraceEnd, TraceFeed};
 pub(crate) use view::next_hop_of;
 pub use view::{counters, effective_routes, next_hop, peerings};
+pub use vpn_reply::*;
 
 use std::sync::Arc;
 

@@ -57,6 +57,14 @@ pub fn find_subnet<'a>(topology: &'a Topology, text: &str) -> Result<&'a Resourc
     find("subnet", text, 2, subnets)
 }
 
+/// The connection called `text`: its name, `GROUP/NAME`, or its id, without case.
+pub fn find_connection<'a>(
+    topology: &'a Topology,
+    text: &str,
+) -> Result<&'a ResourceId, NameError> {
+    find("connection", text, 1, topology.connections.keys())
+}
+
 /// `own` is how many names a resource has of its own, parents included.
 fn find<'a>(
     kind: &'static str,

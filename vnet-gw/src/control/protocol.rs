@@ -13,6 +13,7 @@ use vnet_gw_core::effective::EffectiveRouteTable;
 use super::{
     packet::TracedPacket,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
+    vpn_reply::{ConnectionList, ConnectionRow, GatewayList, IkeSaList, KeyText, SharedKeyReply},
 };
 
 /// Changes whenever a request or an answer changes its meaning.
@@ -64,6 +65,30 @@ pub enum Request {
         #[serde(default)]
         count: Option<u64>,
     },
+    Gateways {},
+    Connections {},
+    Connection {
+        connection: String,
+    },
+    IkeSas {
+        connection: String,
+    },
+    /// Azure's `resetconnection`: its tunnels are made anew.
+    ResetConnection {
+        connection: String,
+    },
+    SharedKey {
+        connection: String,
+    },
+    SetSharedKey {
+        connection: String,
+        value: KeyText,
+    },
+    /// Makes a new one of so many characters.
+    ResetSharedKey {
+        connection: String,
+        length: usize,
+    },
 }
 
 /// Whose routes. Names are resolved by [`find_nic`](super::find_nic) and
@@ -110,6 +135,13 @@ pub enum Response {
     EffectiveRoutes(EffectiveRouteTable),
     NextHop(Box<NextHopReply>),
     Counters(CounterTable),
+    Gateways(GatewayList),
+    Connections(ConnectionList),
+    Connection(Box<ConnectionRow>),
+    IkeSas(IkeSaList),
+    SharedKey(SharedKeyReply),
+    /// It is done; nothing more to tell.
+    Done,
     /// The trace is on; packets follow.
     Tracing,
     Packet(TracedPacket),
@@ -149,6 +181,8 @@ pub enum ErrorCode {
     Name,
     /// The data path could not be asked.
     Datapath,
+    /// It cannot be as things are; the message says what to change.
+    Conflict,
     /// The daemon is going.
     Ending,
 }

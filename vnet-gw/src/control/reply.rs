@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vnet_gw_core::effective::{Explanation, NextHopResult, NextHopType};
 
+use super::vpn_reply::VpnCounts;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -26,6 +28,9 @@ pub struct Status {
     pub network_interfaces: usize,
     pub ports: usize,
     pub ports_up: usize,
+    /// VPN gateways of this host, their connections and tunnels.
+    #[serde(default)]
+    pub vpn: VpnCounts,
     pub datapath: DatapathStatus,
 }
 

@@ -4,6 +4,8 @@
 //! What follows from the snapshot is worked out on a thread of its own ([`spawn_blocking`]); what
 //! only the daemon's loop knows is asked of it by [`Asked`].
 
+mod vpn;
+
 use std::{
     fs, io,
     os::unix::fs::{PermissionsExt, chown},
@@ -22,13 +24,13 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, interval_at, timeout},
 };
-use vnet_gw_core::model::ResourceId;
+use vnet_gw_core::{model::ResourceId, secret::Secret};
 
 use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
     ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
 };
-use crate::datapath::Counters;
+use crate::{datapath::Counters, vpn::Question};
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -60,6 +62,21 @@ pub enum Asked {
     },
     /// A client's feed is closed: what nobody wants is not traced.
     TraceGone,
+    /// For the VPN side.
+    Vpn(Question),
+    /// The shared key of a connection, after `action`.
+    SharedKey {
+        connection: ResourceId,
+        action: KeyAction,
+        answer: oneshot::Sender<Result<Secret, ErrorReply>>,
+    },
+}
+
+/// What is done about a shared key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyAction {
+    Show,
+    Set(Secret),
 }
 
 /// Where traced packets go. The client is gone once it is closed.
@@ -226,10 +243,7 @@ impl Connection {
             } => {
                 return self.trace(&network_interface, every, count).await;
             }
-            Request::Status {} => self
-                .ask(Asked::Status)
-                .await
-                .map(|status| Response::Status(Box::new(status))),
+            Request::Status {} => self.status().await,
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,
             Request::Peerings {} => {
@@ -254,11 +268,25 @@ impl Connection {
                 })
                 .await
             }
+            Request::Gateways {}
+            | Request::Connections {}
+            | Request::Connection { .. }
+            | Request::IkeSas { .. }
+            | Request::ResetConnection { .. }
+            | Request::SharedKey { .. }
+            | Request::SetSharedKey { .. }
+            | Request::ResetSharedKey { .. } => self.vpn(request).await,
         };
         match answer {
             Ok(answer) => self.send(answer).await,
             Err(error) => self.refuse(error).await,
         }
+    }
+
+    async fn status(&self) -> Result<Response, ErrorReply> {
+        let mut status = self.ask(Asked::Status).await?;
+        status.vpn = self.vpn_counts().await?;
+        Ok(Response::Status(Box::new(status)))
     }
 
     async fn counters(&self, filter: CounterFilter) -> Result<Response, ErrorReply> {

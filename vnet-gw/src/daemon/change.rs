@@ -24,6 +24,8 @@ pub(super) struct Change {
     pub(super) virtual_networks: Delta,
     pub(super) peerings: Delta,
     pub(super) network_interfaces: Delta,
+    pub(super) gateways: Delta,
+    pub(super) connections: Delta,
     pub(super) ports: Delta,
     pub(super) routes: Delta,
 }
@@ -41,6 +43,16 @@ impl Change {
             network_interfaces: delta(
                 &old.topology.network_interfaces,
                 &new.topology.network_interfaces,
+                |old, new| old == new,
+            ),
+            gateways: delta(
+                &old.topology.virtual_network_gateways,
+                &new.topology.virtual_network_gateways,
+                |old, new| old == new,
+            ),
+            connections: delta(
+                &old.topology.connections,
+                &new.topology.connections,
                 |old, new| old == new,
             ),
             ports: delta(&old.image.ports, &new.image.ports, |old, new| old == new),
@@ -116,6 +128,8 @@ impl fmt::Display for Change {
             ("virtual networks", self.virtual_networks),
             ("peerings", self.peerings),
             ("network interfaces", self.network_interfaces),
+            ("gateways", self.gateways),
+            ("connections", self.connections),
             ("ports", self.ports),
             ("routes", self.routes),
         ] {

@@ -13,6 +13,8 @@ use vnet_gw_core::{
     model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
 };
 
+use super::keys::{KeyError, KeyStore, SharedKeys};
+
 /// Where the configuration is, and what it is deployed with.
 #[derive(Clone, Debug)]
 pub struct ConfigFiles {
@@ -22,6 +24,9 @@ pub struct ConfigFiles {
     pub deploy: DeployOptions,
     /// Compared with the tag `vnet-gw:host`.
     pub host_name: Option<String>,
+    /// Where the daemon keeps shared keys that the template does not carry; who only looks at a
+    /// template makes none, and compiles no tunnels that lack theirs.
+    pub keys: Option<KeyStore>,
 }
 
 /// A configuration that validates and fits the data path.
@@ -45,6 +50,8 @@ pub enum LoadError {
     Invalid { path: PathBuf, error: ArmError },
     #[error("{path}: {error}")]
     DoesNotFit { path: PathBuf, error: CompileError },
+    #[error("{0}")]
+    Keys(#[from] KeyError),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -73,7 +80,9 @@ impl LoadError {
     pub fn body(&self) -> serde_json::Value {
         match self {
             Self::Invalid { error, .. } => error.body(),
-            Self::Read { .. } => ArmError::new("FileNotReadable", self.to_string()).body(),
+            Self::Read { .. } | Self::Keys(_) => {
+                ArmError::new("FileNotReadable", self.to_string()).body()
+            }
             Self::DoesNotFit { error, .. } => {
                 ArmError::new("NetworkingInternalOperationError", error.to_string()).body()
             }
@@ -94,15 +103,7 @@ impl ConfigFiles {
         let begun = Instant::now();
         let topology = self.topology()?;
         let parsed = begun.elapsed();
-        let options = CompileOptions {
-            host_name: self.host_name.as_deref(),
-            ..CompileOptions::default()
-        };
-        let image =
-            compile(&topology, &options, previous).map_err(|error| LoadError::DoesNotFit {
-                path: self.template.clone(),
-                error,
-            })?;
+        let image = self.image(&topology, previous)?;
         log::debug!(
             "{}: read and validated in {parsed:.1?}, compiled in {:.1?}",
             self.template.display(),
@@ -111,6 +112,28 @@ impl ConfigFiles {
         Ok(Loaded {
             topology: Arc::new(topology),
             image: Arc::new(image),
+        })
+    }
+
+    /// Compiles what was read, with the shared keys as they are now.
+    pub(super) fn image(
+        &self,
+        topology: &Topology,
+        previous: Option<&Image>,
+    ) -> Result<Image, LoadError> {
+        let without = topology.connections_without_key();
+        let keys = match &self.keys {
+            // The file is nobody's concern where every key is in the template.
+            Some(store) if !without.is_empty() => store.complete(&without)?,
+            _ => SharedKeys::new(),
+        };
+        let options = CompileOptions {
+            host_name: self.host_name.as_deref(),
+            shared_keys: &keys,
+        };
+        compile(topology, &options, previous).map_err(|error| LoadError::DoesNotFit {
+            path: self.template.clone(),
+            error,
         })
     }
 

@@ -13,6 +13,7 @@ mod change;
 mod config;
 mod event;
 mod fabric;
+pub mod keys;
 mod lock;
 mod logging;
 mod notify;

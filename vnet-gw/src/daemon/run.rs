@@ -21,6 +21,8 @@ use super::{
 use crate::{
     control::{Asked, RuntimeDir, Server},
     datapath::{self, Datapath, HookChoice, Instance},
+    vpn::{Tunnels, Vpn},
+    worker::EngineChoice,
 };
 
 /// What `vnet-gw run` was told.
@@ -29,6 +31,7 @@ pub struct RunOptions {
     pub instance: Instance,
     pub files: ConfigFiles,
     pub hook: HookChoice,
+    pub engine: EngineChoice,
     pub reconcile_interval: Duration,
     /// Who besides root may ask; unset, `vnet-gw` where there is such a group.
     pub socket_group: Option<String>,
@@ -51,7 +54,10 @@ pub fn run(options: &RunOptions) -> Result<()> {
         let signals = signals()?;
         serve(
             options,
-            || Ok(Datapath::open(&options.instance, options.hook)?),
+            || {
+                let datapath = Datapath::open(&options.instance, options.hook)?;
+                Ok((datapath, Vpn::start(options.engine)?))
+            },
             signals,
         )
         .await
@@ -91,9 +97,9 @@ fn signals() -> Result<mpsc::Receiver<Event>> {
 }
 
 /// The loop itself. `outside` are events that nothing in here waits for: signals.
-pub(super) async fn serve<F: Fabric>(
+pub(super) async fn serve<F: Fabric, T: Tunnels>(
     options: &RunOptions,
-    open: impl FnOnce() -> Result<F>,
+    open: impl FnOnce() -> Result<(F, T)>,
     mut outside: mpsc::Receiver<Event>,
 ) -> Result<()> {
     let group = group(options.socket_group.as_deref())?;
@@ -105,7 +111,8 @@ pub(super) async fn serve<F: Fabric>(
         hook: hook_name(options.hook).to_owned(),
         reconcile_interval: options.reconcile_interval,
     };
-    let mut daemon = Daemon::start(settings, open()?, first)?;
+    let (fabric, tunnels) = open()?;
+    let mut daemon = Daemon::start(settings, fabric, tunnels, first)?;
 
     let (ask, mut asked) = mpsc::channel::<Asked>(QUESTIONS);
     let socket = options.runtime_dir.socket(&options.instance);
@@ -189,7 +196,7 @@ impl Loader {
         }
     }
 
-    fn load<F: Fabric>(&mut self, daemon: &Daemon<F>) {
+    fn load<F: Fabric, T: Tunnels>(&mut self, daemon: &Daemon<F, T>) {
         if self.running.is_some() {
             self.again = true;
             return;

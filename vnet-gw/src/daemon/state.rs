@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     path::absolute,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use nix::sys::signal::Signal;
-use tokio::sync::watch;
-use vnet_gw_core::model::ResourceId;
+use tokio::sync::{oneshot, watch};
+use vnet_gw_core::{model::ResourceId, secret::Secret};
 
 use super::{
     ConfigFiles, Event, Fabric, Loaded,
@@ -20,10 +21,11 @@ use super::{
 };
 use crate::{
     control::{
-        Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status, TraceFeed,
-        short,
+        Asked, ConfigurationStatus, ErrorCode, ErrorReply, KeyAction, LastError, Snapshot, Status,
+        TraceFeed, VpnCounts, short,
     },
     datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
+    vpn::{Question, Tunnels},
 };
 
 /// What a daemon was started with.
@@ -46,9 +48,10 @@ pub(super) enum Next {
 }
 
 /// One instance's daemon.
-pub struct Daemon<F> {
+pub struct Daemon<F, T> {
     settings: Settings,
     fabric: F,
+    tunnels: T,
     snapshot: watch::Sender<Snapshot>,
     tracer: Tracer,
     started: SystemTime,
@@ -61,13 +64,19 @@ pub struct Daemon<F> {
     reconcile_error: Option<String>,
 }
 
-impl<F: Fabric> Daemon<F> {
+impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     /// Puts the first configuration into force.
-    pub fn start(settings: Settings, fabric: F, first: Loaded) -> Result<Self, DatapathError> {
+    pub fn start(
+        settings: Settings,
+        fabric: F,
+        tunnels: T,
+        first: Loaded,
+    ) -> Result<Self, DatapathError> {
         let now = SystemTime::now();
         let mut daemon = Self {
             settings,
             fabric,
+            tunnels,
             snapshot: watch::Sender::new(Snapshot::default()),
             tracer: Tracer::default(),
             started: now,
@@ -123,7 +132,9 @@ impl<F: Fabric> Daemon<F> {
     /// The line that says what it did.
     fn apply(&mut self, loaded: Loaded) -> Result<String, DatapathError> {
         let begun = Instant::now();
+        // The data path first: what comes out of a tunnel finds its way.
         let report = self.fabric.apply(Arc::clone(&loaded.image))?;
+        self.tunnels.apply(loaded.image.gateways.clone());
         let new = Snapshot {
             topology: loaded.topology,
             image: loaded.image,
@@ -216,6 +227,12 @@ impl<F: Fabric> Daemon<F> {
                 drop(answer.send(self.trace(nic, every, feed)));
             }
             Asked::TraceGone => self.sweep_traces(),
+            Asked::Vpn(question) => self.tunnels.ask(question),
+            Asked::SharedKey {
+                connection,
+                action,
+                answer,
+            } => drop(answer.send(self.shared_key(&connection, action))),
         }
     }
 
@@ -243,6 +260,7 @@ impl<F: Fabric> Daemon<F> {
             subnets: vnets.clone().map(|vnet| vnet.subnets.len()).sum(),
             peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
             network_interfaces: topology.network_interfaces.len(),
+            vpn: VpnCounts::default(),
             ports: image.ports.len(),
             ports_up: ports
                 .iter()
@@ -330,6 +348,69 @@ impl<F: Fabric> Daemon<F> {
         self.tracer.describe(snapshot, ports);
     }
 
+    fn shared_key(
+        &mut self,
+        connection: &ResourceId,
+        action: KeyAction,
+    ) -> Result<Secret, ErrorReply> {
+        let conflict = |error: &dyn Display| ErrorReply::new(ErrorCode::Conflict, error);
+        let name = connection.name();
+        let topology = Arc::clone(&self.snapshot.borrow().topology);
+        let Some(known) = topology.connections.get(connection) else {
+            let message = format!("connection {name}: it went meanwhile");
+            return Err(ErrorReply::new(ErrorCode::Name, message));
+        };
+        let carried = topology.shared_key(known);
+        let key = match (action, carried) {
+            (KeyAction::Show, Some(key)) => return Ok(key.clone()),
+            (KeyAction::Set(_), Some(_)) => {
+                return Err(conflict(&format!(
+                    "connection {name}: the template carries its sharedKey; change it there"
+                )));
+            }
+            (KeyAction::Show, None) => None,
+            (KeyAction::Set(key), None) => Some(key),
+        };
+        let Some(store) = self.settings.files.keys.clone() else {
+            return Err(conflict(&"this daemon keeps no shared keys"));
+        };
+        let groups = topology.connections_without_key();
+        let group = groups.iter().find(|group| group.contains(connection));
+        let group = group.cloned().unwrap_or_else(|| vec![connection.clone()]);
+        let before = store
+            .complete(std::slice::from_ref(&group))
+            .map_err(|error| conflict(&error))?
+            .remove(connection)
+            .ok_or_else(|| conflict(&"it has no key"))?;
+        let Some(key) = key else {
+            return Ok(before);
+        };
+        store.set(&group, &key).map_err(|error| conflict(&error))?;
+        log::info!("connection {name}: a new shared key");
+        self.recompile().map_err(|error| conflict(&error))?;
+        if key == before {
+            // Asked for all the same: the tunnels are made anew.
+            for connection in group {
+                let (answer, _) = oneshot::channel();
+                self.tunnels.ask(Question::Reset { connection, answer });
+            }
+        }
+        Ok(key)
+    }
+
+    /// Puts what is in force into force again, with keys that changed.
+    fn recompile(&mut self) -> Result<(), String> {
+        let Snapshot { topology, image } = self.snapshot.borrow().clone();
+        let files = &self.settings.files;
+        let image = files
+            .image(&topology, Some(&image))
+            .map_err(|error| error.to_string())?;
+        let image = Arc::new(image);
+        self.apply(Loaded { topology, image })
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
     fn end(&mut self, signal: Signal) {
         notify("STOPPING=1");
         // Nobody would read what a port goes on logging.
@@ -345,6 +426,7 @@ impl<F: Fabric> Daemon<F> {
         }
         self.tracer.end("the daemon ends", |_| true);
         self.tracer.sweep();
+        self.tunnels.end();
         log::info!("{signal}: ending");
     }
 }

@@ -1,6 +1,7 @@
 //! The whole daemon, but for the kernel: its loop, its files, its socket and a client.
 
 mod fake;
+mod vpn;
 
 use std::{
     fs,
@@ -23,8 +24,8 @@ use tokio::sync::mpsc;
 use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{compile::Image, effective::NextHopType, model::ResourceId};
 
-use self::fake::Fake;
-use super::{ConfigFiles, Event, Fabric, RunOptions, TraceLog, run::serve};
+use self::fake::{Fake, FakeTunnels};
+use super::{ConfigFiles, Event, Fabric, RunOptions, TraceLog, keys::KeyStore, run::serve};
 use crate::{
     control::{
         Client, ClientError, CounterFilter, ErrorCode, Outcome, PacketOutcome, Request, Response,
@@ -34,52 +35,60 @@ use crate::{
         ApplyReport, Counters, DatapathError, Drift, HookChoice, Instance, PortState, PortStatus,
         Stats, SubnetCounters,
     },
+    worker::EngineChoice,
 };
 
 /// A running daemon; ended and waited for when dropped.
 struct Running {
     scratch: TempDir,
     fake: Fake,
+    vpn: FakeTunnels,
     outside: mpsc::Sender<Event>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Running {
     fn start() -> Self {
+        Self::start_with(&template(&["web", "app"]))
+    }
+
+    fn start_with(template: &Value) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let fake = Fake::default();
+        let vpn = FakeTunnels::default();
         let (outside, events) = mpsc::channel(8);
-        fs::write(
-            scratch.path().join("net.json"),
-            template(&["web", "app"]).to_string(),
-        )
-        .unwrap();
+        fs::write(scratch.path().join("net.json"), template.to_string()).unwrap();
+        let instance = Instance {
+            name: "test".into(),
+        };
+        let keys = KeyStore::new(&scratch.path().join("lib"), &instance);
         let options = RunOptions {
-            instance: Instance {
-                name: "test".into(),
-            },
+            instance,
             files: ConfigFiles {
                 template: scratch.path().join("net.json"),
                 parameters: None,
                 deploy: Default::default(),
                 host_name: None,
+                keys: Some(keys),
             },
             hook: HookChoice::Auto,
+            engine: EngineChoice::Auto,
             reconcile_interval: Duration::from_secs(3600),
             socket_group: None,
             ephemeral: false,
             runtime_dir: RuntimeDir::new(scratch.path()),
         };
-        let datapath = fake.clone();
+        let edges = (fake.clone(), vpn.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(serve(&options, || Ok(datapath), events))
+            runtime.block_on(serve(&options, || Ok(edges), events))
         });
         let running = Self {
             scratch,
             fake,
+            vpn,
             outside,
             thread: Some(thread),
         };
@@ -133,6 +142,7 @@ impl Drop for Running {
             .blocking_send(Event::Terminate(Signal::SIGTERM))
             .unwrap();
         self.thread.take().unwrap().join().unwrap().unwrap();
+        assert!(self.vpn.state().ended);
         assert!(
             !self
                 .dir()

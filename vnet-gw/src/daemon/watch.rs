@@ -254,6 +254,7 @@ mod tests {
             parameters: None,
             deploy: Default::default(),
             host_name: None,
+            keys: None,
         }
     }
 

@@ -1,6 +1,17 @@
 //! A data path in memory, in the place of the kernel's.
 
+use std::time::SystemTime;
+
+use vnet_gw_core::{
+    compile::GatewayImage,
+    ike::{TunnelConfig, TunnelState},
+};
+
 use super::*;
+use crate::{
+    vpn::{ConnectionStatus, GatewayStatus, Question, TunnelStatus, Tunnels, VpnStatus},
+    worker::TunnelCounters,
+};
 
 /// A data path in memory. Every port is up, and every route has carried one packet.
 #[derive(Clone, Default)]
@@ -121,6 +132,85 @@ impl Fabric for Fake {
             lines: theirs,
             sink,
         }))
+    }
+}
+
+/// A VPN side in memory. Every tunnel is connected, and has carried ten bytes in.
+#[derive(Clone, Default)]
+pub(super) struct FakeTunnels(pub(super) Arc<Mutex<FakeVpn>>);
+
+#[derive(Default)]
+pub(super) struct FakeVpn {
+    pub(super) gateways: Vec<GatewayImage>,
+    pub(super) applied: u64,
+    pub(super) resets: Vec<String>,
+    pub(super) ended: bool,
+}
+
+impl FakeTunnels {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, FakeVpn> {
+        self.0.lock().unwrap()
+    }
+
+    fn status(&self) -> VpnStatus {
+        let state = self.state();
+        let tunnel = |tunnel: &TunnelConfig| TunnelStatus {
+            id: tunnel.id,
+            local: tunnel.local,
+            remote: tunnel.remote,
+            state: TunnelState::Connected,
+            reason: "AES_GCM_16_256".into(),
+            last_established: Some(SystemTime::UNIX_EPOCH),
+            counters: TunnelCounters {
+                bytes_in: 10,
+                ..TunnelCounters::default()
+            },
+        };
+        let gateways = state.gateways.iter().map(|gateway| GatewayStatus {
+            id: gateway.id.clone(),
+            device: gateway.device.clone(),
+            trouble: None,
+            bandwidth: gateway.bandwidth,
+            instances: Vec::new(),
+            worker: None,
+            connections: gateway
+                .connections
+                .iter()
+                .map(|connection| ConnectionStatus {
+                    id: connection.id.clone(),
+                    vnet_to_vnet: connection.vnet_to_vnet,
+                    remote_prefixes: connection.remote_prefixes.clone(),
+                    tunnels: connection.tunnels.iter().map(tunnel).collect(),
+                })
+                .collect(),
+        });
+        VpnStatus {
+            gateways: gateways.collect(),
+            ike: Default::default(),
+        }
+    }
+}
+
+impl Tunnels for FakeTunnels {
+    fn apply(&mut self, gateways: Vec<GatewayImage>) {
+        let mut state = self.state();
+        state.gateways = gateways;
+        state.applied += 1;
+    }
+
+    fn ask(&self, question: Question) {
+        match question {
+            Question::Status(answer) => drop(answer.send(self.status())),
+            Question::IkeSas { answer, .. } => drop(answer.send(Vec::new())),
+            Question::Reset { connection, answer } => {
+                self.state().resets.push(connection.name().to_owned());
+                let _ = answer.send(true);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.state().ended = true;
     }
 }
 
