@@ -5,3 +5,4 @@ pub mod gateway;
 pub mod regions;
 pub mod report;
 pub mod tap;
+pub mod tunnel_bed;

@@ -29,6 +29,9 @@ pub(super) fn udp(address: IpAddr) -> Result<Arc<UdpSocket>, OpenError> {
             Some(Protocol::UDP),
         )?;
         common(&socket, address)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         // Kernels before 5.0 have neither; without it each datagram comes alone.
         let _ = sockopt::set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         io::Result::Ok(socket)
@@ -82,7 +85,6 @@ fn common(socket: &Socket, address: IpAddr) -> io::Result<()> {
             sockopt::set(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
         }
         IpAddr::V6(_) => {
-            socket.set_only_v6(true)?;
             sockopt::set(socket, libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, 1)?;
             sockopt::set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         }
