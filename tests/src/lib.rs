@@ -2,7 +2,7 @@
 
 pub mod bed;
 pub mod gateway;
+pub mod pump;
 pub mod regions;
 pub mod report;
 pub mod tap;
-pub mod tunnel_bed;

@@ -18,6 +18,7 @@ pub mod maps;
 pub mod port;
 pub mod table;
 pub mod verdict;
+pub mod xsk;
 
 /// An IPv6 address as two host-order halves, most significant first.
 #[repr(C)]

@@ -24,7 +24,7 @@ const LLVM: &str = "22";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
 /// The binaries of `vnet-gw-ebpf`, each an object in `target/ebpf`.
-const OBJECTS: &[&str] = &["vnet-gw-ebpf", "bench"];
+const OBJECTS: &[&str] = &["vnet-gw-ebpf", "xsk", "bench"];
 
 /// Which compiler makes the bitcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,6 +15,7 @@ mod link;
 mod open;
 mod poll;
 mod sockopt;
+mod xsk;
 
 use std::{
     io,

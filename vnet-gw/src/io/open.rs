@@ -4,7 +4,7 @@ use std::{io, net::IpAddr};
 
 use vnet_gw_core::{compile::GatewayImage, sa::TUNNEL_MTU};
 
-use super::{Port, Underlay, gso};
+use super::{Port, Underlay, gso, xsk};
 use crate::worker::EngineChoice;
 
 /// An engine that is open: the gateway's port exists, the sockets are bound.
@@ -44,26 +44,58 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// Opens what `choice` asks for, in the calling thread's network namespace.
+///
+/// `Auto` takes `xsk` where the device of the underlay has AF_XDP with zero-copy, else `gso`, which is
+/// faster than AF_XDP where the kernel copies.
 pub fn open(gateway: &GatewayImage, choice: EngineChoice) -> Result<Engine, OpenError> {
-    let reason = match choice {
-        EngineChoice::Gso => "as configured".to_owned(),
-        EngineChoice::Auto => "no device of the underlay has zero-copy AF_XDP".to_owned(),
-        EngineChoice::Xsk => return Err(OpenError::Xsk("it is not there yet".to_owned())),
+    let instances = gateway.instances.iter();
+    let addresses: Vec<_> = instances.map(|i| i.public_address).collect();
+    let wanted = match choice {
+        EngineChoice::Gso => return gso(gateway, &addresses, "as configured".to_owned()),
+        EngineChoice::Auto => xsk::Wanted::ZeroCopy,
+        EngineChoice::Xsk => xsk::Wanted::Any,
     };
-    let port = gso::Tap::create(&gateway.device, gateway.mac, u32::from(TUNNEL_MTU)).map_err(
-        |(doing, source)| OpenError::Port {
-            device: gateway.device.clone(),
-            doing,
-            source,
-        },
-    )?;
+    let mut kernel = gso::Sockets::new();
+    kernel.configure(&addresses)?;
+    match xsk::open(Box::new(kernel), &addresses, wanted) {
+        Ok((underlay, runs_on)) => {
+            let port = xsk::create_port(&gateway.device, gateway.mac);
+            Ok(Engine {
+                name: "xsk",
+                reason: match choice {
+                    EngineChoice::Xsk => format!("as configured; {runs_on}"),
+                    EngineChoice::Auto | EngineChoice::Gso => runs_on,
+                },
+                port: Box::new(port.map_err(|failure| port_error(gateway, failure))?),
+                underlay: Box::new(underlay),
+            })
+        }
+        Err(why) if choice == EngineChoice::Auto => gso(
+            gateway,
+            &addresses,
+            format!("no AF_XDP with zero-copy: {why}"),
+        ),
+        Err(why) => Err(OpenError::Xsk(why)),
+    }
+}
+
+fn gso(gateway: &GatewayImage, addresses: &[IpAddr], reason: String) -> Result<Engine, OpenError> {
+    let port = gso::Tap::create(&gateway.device, gateway.mac, u32::from(TUNNEL_MTU))
+        .map_err(|failure| port_error(gateway, failure))?;
     let mut underlay = gso::Sockets::new();
-    let addresses: Vec<_> = gateway.instances.iter().map(|i| i.public_address).collect();
-    underlay.configure(&addresses)?;
+    underlay.configure(addresses)?;
     Ok(Engine {
         name: "gso",
         reason,
         port: Box::new(port),
         underlay: Box::new(underlay),
     })
+}
+
+fn port_error(gateway: &GatewayImage, (doing, source): (&'static str, io::Error)) -> OpenError {
+    OpenError::Port {
+        device: gateway.device.clone(),
+        doing,
+        source,
+    }
 }

@@ -1,8 +1,6 @@
 //! From the text of a template to a topology, through the public API.
 
-mod connections;
 mod exported;
-mod gateways;
 mod interfaces;
 mod peerings;
 mod properties;
@@ -11,4 +9,3 @@ mod rules;
 mod scale;
 mod support;
 mod template;
-mod vpn;
