@@ -6,10 +6,27 @@
 //! tells the peer of it leaves), then `poll_transmit` until `None`, then `poll_timeout`.
 
 mod api;
+mod channel;
+mod child;
 pub mod codec;
+mod context;
+mod cookies;
 mod endpoint;
+mod established;
+mod initiator;
 pub mod keys;
+mod limits;
+mod narrow;
+mod nat;
+mod negotiated;
 mod options;
+mod rekey;
+mod responder;
+mod retransmit;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod tunnel;
 
 pub use api::*;
 pub use endpoint::Endpoint;
