@@ -1,11 +1,8 @@
-//! Where things are in an ESP packet, by suite (RFC 4303, section 2), and what fits into a path.
-
-use std::net::IpAddr;
+//! Where things are in an ESP packet, by suite (RFC 4303, section 2).
 
 use crate::{
     crypto::{IntegrityAlgorithm, aead::TAG_LEN, cbc::BLOCK_LEN},
-    packet::ip::{V4_HEADER_LEN, V6_HEADER_LEN},
-    sa::{Encapsulation, EspIntegrity, EspSuite},
+    sa::{EspIntegrity, EspSuite},
 };
 
 /// SPI and the low half of the sequence number.
@@ -14,7 +11,6 @@ pub(super) const HEADER_LEN: usize = 8;
 pub(super) const TRAILER_LEN: usize = 2;
 /// The explicit IV of GCM and ChaCha20 (RFC 4106, 3.1; RFC 7634, 2).
 pub(super) const AEAD_IV_LEN: usize = 8;
-const UDP_HEADER_LEN: usize = 8;
 
 /// `[SPI, sequence][IV][inner packet, padding, trailer][ICV]`: the lengths that a suite fixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,22 +85,5 @@ pub(super) const fn integrity_algorithm(integrity: EspIntegrity) -> IntegrityAlg
         EspIntegrity::HmacSha1_96 => IntegrityAlgorithm::HmacSha1_96,
         EspIntegrity::HmacSha2_256_128 => IntegrityAlgorithm::HmacSha2_256_128,
         EspIntegrity::HmacSha2_384_192 => IntegrityAlgorithm::HmacSha2_384_192,
-    }
-}
-
-/// The longest inner packet that fits into one packet of an underlay with this MTU.
-pub fn max_inner(underlay_mtu: usize, encapsulation: &Encapsulation, suite: EspSuite) -> usize {
-    Layout::of(suite).inner_len(underlay_mtu.saturating_sub(outer_len(encapsulation)))
-}
-
-/// The headers before the SPI: IP without options, and UDP if it is there.
-pub fn outer_len(encapsulation: &Encapsulation) -> usize {
-    let (local, udp) = match encapsulation {
-        Encapsulation::Esp { local, .. } => (*local, 0),
-        Encapsulation::Udp { local, .. } => (local.ip(), UDP_HEADER_LEN),
-    };
-    udp + match local {
-        IpAddr::V4(_) => V4_HEADER_LEN,
-        IpAddr::V6(_) => V6_HEADER_LEN,
     }
 }

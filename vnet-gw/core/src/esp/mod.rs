@@ -13,6 +13,7 @@ use crate::{crypto::CryptoError, sa::Spi};
 mod inbound;
 mod layout;
 mod limits;
+mod mtu;
 mod outbound;
 mod replay;
 mod selectors;
@@ -21,7 +22,8 @@ mod tests;
 mod transform;
 
 pub use inbound::{InboundSa, OpenError};
-pub use layout::{Layout, max_inner, outer_len};
+pub use layout::Layout;
+pub use mtu::{TunnelMtu, max_inner, outer_len};
 pub use outbound::{OutboundSa, SealError};
 pub use replay::{ReplayWindow, WINDOW};
 pub use selectors::Selectors;

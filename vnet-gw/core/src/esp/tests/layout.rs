@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::build::{child, pair, suites};
 use crate::{
-    esp::{Layout, max_inner, outer_len, spi_of},
+    esp::{Layout, TunnelMtu, max_inner, outer_len, spi_of},
     sa::{Encapsulation, EspIntegrity, EspSuite, Spi},
 };
 
@@ -65,6 +65,18 @@ fn paths_have_the_room_that_they_have() {
     let narrow = encapsulation("[2001:db8::1]:4500", true);
     assert_eq!(max_inner(1280, &narrow, EspSuite::Aes256Gcm), 1198);
     assert_eq!(max_inner(60, &narrow, EspSuite::Aes256Gcm), 0);
+}
+
+#[test]
+fn a_tunnel_is_as_wide_as_its_path_but_for_ipv6s_minimum() {
+    let wide = encapsulation("192.0.2.1:4500", true);
+    let mtu = |underlay| TunnelMtu::new(underlay, &wide, EspSuite::Aes256Gcm);
+    assert_eq!(mtu(1500), TunnelMtu { v4: 1400, v6: 1400 });
+    assert_eq!(mtu(9000), TunnelMtu { v4: 1400, v6: 1400 });
+    assert_eq!(mtu(1400), TunnelMtu { v4: 1338, v6: 1338 });
+    assert_eq!(mtu(1280), TunnelMtu { v4: 1218, v6: 1280 });
+    assert_eq!(mtu(1280).of(&[0x45]), 1218);
+    assert_eq!(mtu(1280).of(&[0x60]), 1280);
 }
 
 #[test]
