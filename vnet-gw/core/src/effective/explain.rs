@@ -356,7 +356,7 @@ impl<'q, 'a> Question<'q, 'a> {
             });
         let longest = prefixes
             .filter(|(prefix, _)| prefix.contains(&self.destination))
-            .max_by_key(|(prefix, _)| prefix.prefix_len());
+            .min_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix_len()));
         let id = gateway.id.as_str().to_owned();
         match longest {
             Some((_, connection)) => Delivery::VirtualNetworkGateway {

@@ -8,10 +8,13 @@ use proptest::prelude::*;
 
 use super::random::{build, specs};
 use crate::{
-    compile::{ActionImage, CompileOptions, Image, SubnetImage, compile, diff_routes},
+    compile::{
+        ActionImage, CompileOptions, EndpointImage, Image, SubnetImage, compile, diff_routes,
+    },
     effective::{Delivery, OtherState, effective_routes, explain},
     model::{
         NetworkInterface, PeeringState, ResourceId, RouteNextHop, Subnet, Topology, VirtualNetwork,
+        VirtualNetworkGateway,
     },
 };
 
@@ -117,6 +120,74 @@ impl<'a> Reference<'a> {
         nobody
     }
 
+    fn gateway(&self) -> Option<&'a VirtualNetworkGateway> {
+        let mut all = self.t.virtual_network_gateways.values();
+        all.find(|gateway| gateway.virtual_network == self.vnet.id)
+    }
+
+    /// Packets in GatewaySubnet came out of a tunnel.
+    fn to_gateway(&self) -> ActionImage {
+        let from_tunnel = self.subnet.id.name() == "GatewaySubnet";
+        let there = self.gateway().is_some() && !from_tunnel;
+        ActionImage::Gateway {
+            vnet: there.then(|| self.vnet.id.clone()),
+        }
+    }
+
+    /// Prefixes of connections with the ids of these, in no order.
+    fn remote(&self) -> Vec<(IpNet, &'a ResourceId)> {
+        let Some(gateway) = self.gateway() else {
+            return Vec::new();
+        };
+        let mut remote = Vec::new();
+        for connection in self.t.connections.values() {
+            if connection.gateway == gateway.id {
+                remote.extend(
+                    connection
+                        .remote_prefixes
+                        .iter()
+                        .map(|p| (*p, &connection.id)),
+                );
+            }
+        }
+        remote
+    }
+
+    /// Gateway routes: all that are listed, with their state.
+    fn gateway_rows(&self, user: &[Row]) -> Vec<Row> {
+        let Some(gateway) = self.gateway() else {
+            return Vec::new();
+        };
+        let table = self.subnet.route_table.as_ref();
+        if table.is_some_and(|table| self.t.route_tables[table].disable_bgp_route_propagation) {
+            return Vec::new();
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        for (prefix, _) in self.remote() {
+            let own = self
+                .vnet
+                .address_space
+                .iter()
+                .any(|space| space.contains(&prefix));
+            let peered = self
+                .peers()
+                .iter()
+                .any(|(_, spaces, _)| spaces.iter().any(|space| space.contains(&prefix)));
+            let overridden = user.iter().any(|row| row.prefix == prefix);
+            let again = rows.iter().any(|row| row.prefix == prefix);
+            let beaten = own || peered || overridden || again;
+            rows.push(Row {
+                prefix,
+                source: "VirtualNetworkGateway",
+                state: if beaten { "Invalid" } else { "Active" },
+                hop: "VirtualNetworkGateway",
+                address: gateway.public_addresses.first().copied(),
+                action: self.to_gateway(),
+            });
+        }
+        rows
+    }
+
     fn user(&self) -> Vec<Row> {
         let Some(table) = &self.subnet.route_table else {
             return Vec::new();
@@ -125,11 +196,9 @@ impl<'a> Reference<'a> {
         for route in &self.t.route_tables[table].routes {
             let prefix = route.address_prefix;
             let (hop, address, action) = match route.next_hop {
-                RouteNextHop::VirtualNetworkGateway => (
-                    "VirtualNetworkGateway",
-                    None,
-                    ActionImage::Gateway { vnet: None },
-                ),
+                RouteNextHop::VirtualNetworkGateway => {
+                    ("VirtualNetworkGateway", None, self.to_gateway())
+                }
                 RouteNextHop::Internet => ("Internet", None, ActionImage::Internet),
                 RouteNextHop::None => ("None", None, ActionImage::None),
                 RouteNextHop::VirtualAppliance(address) => (
@@ -161,6 +230,7 @@ impl<'a> Reference<'a> {
 
     fn rows(&self) -> Vec<Row> {
         let user = self.user();
+        let gateway = self.gateway_rows(&user);
         let mut defaults = Vec::new();
         for prefix in &self.vnet.address_space {
             defaults.push((*prefix, "VnetLocal", self.local()));
@@ -204,8 +274,11 @@ impl<'a> Reference<'a> {
         }
         let mut rows = Vec::new();
         for (prefix, hop, action) in defaults {
-            let overridden = user.iter().any(|row| row.prefix == prefix);
-            let state = if overridden { "Invalid" } else { "Active" };
+            // A gateway route with the prefix of the VNet or a peering loses, and is no winner here.
+            let weak = matches!(action, ActionImage::Internet | ActionImage::None);
+            let beaten = user.iter().any(|row| row.prefix == prefix)
+                || weak && gateway.iter().any(|row| row.prefix == prefix);
+            let state = if beaten { "Invalid" } else { "Active" };
             rows.push(Row {
                 prefix,
                 source: "Default",
@@ -215,6 +288,7 @@ impl<'a> Reference<'a> {
                 action,
             });
         }
+        rows.extend(gateway);
         rows.extend(user);
         rows
     }
@@ -308,9 +382,37 @@ fn check_delivery(
             },
             Delivery::ApplianceUnreachable { address: said, .. },
         ) => prop_assert_eq!(address, said),
-        (ActionImage::Internet, Delivery::Internet)
-        | (ActionImage::Gateway { .. }, Delivery::NoGateway)
-        | (ActionImage::None, Delivery::Dropped) => {}
+        (
+            ActionImage::Gateway { vnet: Some(vnet) },
+            Delivery::VirtualNetworkGateway {
+                gateway,
+                connection,
+                ..
+            },
+        ) => {
+            prop_assert_eq!(vnet, &reference.vnet.id);
+            prop_assert_eq!(gateway, reference.gateway().unwrap().id.as_str());
+            let matching = reference.remote();
+            let matching = matching.iter().filter(|(p, _)| p.contains(&destination));
+            let longest = matching.clone().map(|(p, _)| p.prefix_len()).max();
+            let mut best = matching.filter(|(p, _)| Some(p.prefix_len()) == longest);
+            prop_assert!(
+                best.any(|(_, id)| id.as_str() == connection),
+                "{connection}"
+            );
+        }
+        (ActionImage::Gateway { vnet: Some(_) }, Delivery::NoConnection { gateway }) => {
+            prop_assert_eq!(gateway, reference.gateway().unwrap().id.as_str());
+            let remote = reference.remote();
+            prop_assert!(!remote.iter().any(|(p, _)| p.contains(&destination)));
+        }
+        (ActionImage::Gateway { vnet: None }, Delivery::TunnelToTunnel) => {
+            prop_assert!(reference.gateway().is_some());
+        }
+        (ActionImage::Gateway { vnet: None }, Delivery::NoGateway) => {
+            prop_assert!(reference.gateway().is_none());
+        }
+        (ActionImage::Internet, Delivery::Internet) | (ActionImage::None, Delivery::Dropped) => {}
         other => prop_assert!(false, "{other:?}"),
     }
     Ok(())
@@ -401,8 +503,13 @@ fn check(t: &Topology, image: &Image) -> Result<(), TestCaseError> {
         .network_interfaces
         .values()
         .filter(|nic| nic.device.is_some());
-    prop_assert_eq!(image.ports.len(), ports.count());
-    prop_assert_eq!(image.endpoints.len(), t.network_interfaces.len());
+    let gateways = t.virtual_network_gateways.len();
+    prop_assert_eq!(image.gateways.len(), gateways);
+    prop_assert_eq!(image.ports.len(), ports.count() + gateways);
+    let endpoints = t.network_interfaces.len() + 2 * gateways;
+    prop_assert_eq!(image.endpoints.len(), endpoints);
+    let place = |endpoint: &EndpointImage| (endpoint.vnet.clone(), endpoint.address);
+    prop_assert!(image.endpoints.is_sorted_by_key(place));
     Ok(())
 }
 

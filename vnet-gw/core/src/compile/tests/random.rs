@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use crate::{
-    effective::tests::build::{Build, net, nic_id},
+    effective::tests::build::{Build, net, nic_id, vnet_id},
     model::{PeeringState, Route, RouteNextHop, Topology},
 };
 
@@ -20,7 +20,12 @@ pub(super) struct Spec {
     tables: Vec<(bool, Vec<RouteSpec>)>,
     /// VNet, space, address, forwarding, tagged with a device.
     nics: Vec<(usize, usize, u8, bool, bool)>,
+    /// Of each of the first VNets: whether it has a gateway, and its connections' prefixes.
+    gateways: Vec<(bool, Vec<Vec<PrefixSpec>>)>,
 }
+
+/// Prefix, how much longer.
+type PrefixSpec = (usize, u8);
 
 /// Prefix, how much longer, next hop type, appliance.
 type RouteSpec = (usize, u8, u8, usize);
@@ -29,8 +34,8 @@ type RouteSpec = (usize, u8, u8, usize);
 struct VnetSpec {
     location: bool,
     spaces: Vec<usize>,
-    /// Route table of each of two subnets, past the last for none.
-    tables: [usize; 2],
+    /// Route table of each of two subnets and of GatewaySubnet, past the last for none.
+    tables: [usize; 3],
 }
 
 const SPACES: [&str; 16] = [
@@ -68,7 +73,7 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
     let vnet = (
         any::<bool>(),
         prop::collection::vec(0..SPACES.len(), 1..4),
-        [0usize..3, 0usize..3],
+        [0usize..3, 0usize..3, 0usize..3],
     )
         .prop_map(|(location, spaces, tables)| VnetSpec {
             location,
@@ -77,6 +82,9 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
         });
     let route = (0..SPACES.len() + EXTRA.len(), 0u8..10, 0u8..8, 0usize..64);
     let table = (any::<bool>(), prop::collection::vec(route, 0..12));
+    let prefix = (0..SPACES.len() + EXTRA.len(), 0u8..10);
+    let connection = prop::collection::vec(prefix, 1..5);
+    let connections = prop::collection::vec(connection, 0..4);
     (
         prop::collection::vec(vnet, 2..6),
         prop::collection::vec(
@@ -94,12 +102,14 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
             ),
             4..16,
         ),
+        prop::collection::vec((any::<bool>(), connections), 0..5),
     )
-        .prop_map(|(vnets, peerings, tables, nics)| Spec {
+        .prop_map(|(vnets, peerings, tables, nics, gateways)| Spec {
             vnets,
             peerings,
             tables,
             nics,
+            gateways,
         })
 }
 
@@ -107,7 +117,20 @@ fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// Subnet `S0` or `S1` of a space: the first two /26 (IPv6: /64) of it.
+/// The prefix of that number, as it is or a piece of it.
+fn prefix_of(number: usize, longer: u8) -> Option<IpNet> {
+    let prefix = net(SPACES.iter().chain(&EXTRA).nth(number).unwrap());
+    // Half of them as they are, half a piece of them.
+    match longer {
+        0..5 => Some(prefix),
+        _ => prefix
+            .subnets(prefix.prefix_len() + longer - 4)
+            .ok()?
+            .last(),
+    }
+}
+
+/// Subnet `S0`, `S1` or GatewaySubnet of a space: the first three /26 (IPv6: /64) of it.
 fn subnet_of(space: &IpNet, half: usize) -> IpNet {
     let len = if matches!(space, IpNet::V4(_)) {
         26
@@ -197,16 +220,7 @@ pub(super) fn build(spec: &Spec) -> Topology {
     for (at, (disabled, routes)) in spec.tables.iter().enumerate() {
         let mut seen = BTreeSet::new();
         let routes = routes.iter().filter_map(|&(prefix, longer, hop, to)| {
-            let text = SPACES.iter().chain(&EXTRA).nth(prefix).unwrap();
-            let prefix = net(text);
-            // Half of them as they are, half a piece of them.
-            let prefix = match longer {
-                0..5 => prefix,
-                _ => prefix
-                    .subnets(prefix.prefix_len() + longer - 4)
-                    .ok()?
-                    .last()?,
-            };
+            let prefix = prefix_of(prefix, longer)?;
             let next_hop = match hop {
                 0 => RouteNextHop::VirtualNetworkGateway,
                 1 | 2 => RouteNextHop::VnetLocal,
@@ -225,14 +239,37 @@ pub(super) fn build(spec: &Spec) -> Topology {
         t.table(&format!("T{at}"), routes)
             .disable_bgp_route_propagation = *disabled;
     }
+    for (at, own) in spaces.iter().enumerate() {
+        connect(&mut t, spec, at, own);
+    }
     for (at, vnet) in spec.vnets.iter().enumerate() {
-        for (half, &table) in vnet.tables.iter().enumerate() {
-            if table < spec.tables.len() {
-                t.attach(&name(at), &format!("S{half}"), &format!("T{table}"));
+        for (subnet, &table) in ["S0", "S1", "GatewaySubnet"].iter().zip(&vnet.tables) {
+            let there = t.virtual_networks[&vnet_id(&name(at))].subnets.keys();
+            if table < spec.tables.len() && there.into_iter().any(|id| id.name() == *subnet) {
+                t.attach(&name(at), subnet, &format!("T{table}"));
             }
         }
     }
     t
+}
+
+/// The gateway of a VNet and its connections. Their prefixes collide as they like: with one another,
+/// with the VNet, its peers, user and reserved routes.
+fn connect(t: &mut Topology, spec: &Spec, at: usize, own: &[IpNet]) {
+    let Some((true, connections)) = spec.gateways.get(at) else {
+        return;
+    };
+    let subnet = subnet_of(&own[0], 2).to_string();
+    let (gateway, public) = (format!("G{at}"), format!("203.0.113.{at}"));
+    t.gateway(&gateway, &format!("V{at}"), &[&subnet], &public);
+    for (number, prefixes) in connections.iter().enumerate() {
+        let mut seen = BTreeSet::new();
+        let prefixes = prefixes
+            .iter()
+            .filter_map(|&(p, longer)| prefix_of(p, longer));
+        let prefixes: Vec<_> = prefixes.filter(|prefix| seen.insert(*prefix)).collect();
+        t.connect(&format!("{gateway}-{number}"), &gateway, &prefixes);
+    }
 }
 
 /// Peers what may be peered: no overlap of the two, nor with a peer of either.

@@ -1,12 +1,13 @@
 //! Topologies for tests, by short names.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
 use crate::model::{
-    IpConfiguration, NetworkInterface, PeeringState, PeeringSyncLevel, ResourceId, Route,
-    RouteNextHop, RouteTable, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
+    Connection, ConnectionRemote, GatewayIpConfiguration, GatewaySku, IpConfiguration,
+    NetworkInterface, PeeringState, PeeringSyncLevel, ResourceId, Route, RouteNextHop, RouteTable,
+    Subnet, Topology, VirtualNetwork, VirtualNetworkGateway, VirtualNetworkPeering,
 };
 
 const BASE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network";
@@ -32,6 +33,14 @@ pub(crate) fn nic_id(nic: &str) -> ResourceId {
 
 pub(crate) fn table_id(table: &str) -> ResourceId {
     ResourceId::new(&format!("{BASE}/routeTables/{table}"))
+}
+
+pub(crate) fn gateway_id(gateway: &str) -> ResourceId {
+    ResourceId::new(&format!("{BASE}/virtualNetworkGateways/{gateway}"))
+}
+
+pub(crate) fn connection_id(connection: &str) -> ResourceId {
+    ResourceId::new(&format!("{BASE}/connections/{connection}"))
 }
 
 pub(crate) fn net(text: &str) -> IpNet {
@@ -72,6 +81,10 @@ pub(crate) trait Build {
         subnet: &str,
         addresses: &[&str],
     ) -> &mut NetworkInterface;
+    /// A gateway in the VNet's GatewaySubnet, which is made, too.
+    fn gateway(&mut self, name: &str, vnet: &str, subnet: &[&str], public: &str);
+    /// A connection to a site with those prefixes.
+    fn connect(&mut self, name: &str, gateway: &str, prefixes: &[IpNet]);
 }
 
 impl Build for Topology {
@@ -180,6 +193,53 @@ impl Build for Topology {
             tags: Default::default(),
         };
         self.network_interfaces.entry(nic_id(name)).or_insert(nic)
+    }
+
+    fn gateway(&mut self, name: &str, vnet: &str, subnet: &[&str], public: &str) {
+        self.subnet(vnet, Subnet::GATEWAY_SUBNET, subnet);
+        let gateway = VirtualNetworkGateway {
+            id: gateway_id(name),
+            virtual_network: vnet_id(vnet),
+            subnet: subnet_id(vnet, Subnet::GATEWAY_SUBNET),
+            sku_name: "VpnGw1",
+            sku: GatewaySku::VpnGw1,
+            bandwidth: Some(GatewaySku::VpnGw1.bandwidth()),
+            ip_configurations: vec![GatewayIpConfiguration {
+                name: "ipconfig1".to_owned(),
+                private_ip_address: net(subnet[0]).hosts().nth(3).unwrap(),
+                public_ip_address: ResourceId::new(&format!("{BASE}/publicIPAddresses/{name}")),
+            }],
+            public_addresses: vec![ip(public)],
+            host: None,
+            tags: Default::default(),
+        };
+        self.virtual_network_gateways
+            .insert(gateway_id(name), gateway);
+    }
+
+    fn connect(&mut self, name: &str, gateway: &str, prefixes: &[IpNet]) {
+        let site = ResourceId::new(&format!("{BASE}/localNetworkGateways/{name}"));
+        let number = self.connections.len() as u8;
+        let connection = Connection {
+            id: connection_id(name),
+            gateway: gateway_id(gateway),
+            remote: ConnectionRemote::LocalNetworkGateway(site),
+            remote_prefixes: prefixes.to_vec(),
+            remote_addresses: vec![IpAddr::from([198, 51, 100, number])],
+            mode: Default::default(),
+            dpd_timeout: Duration::from_secs(45),
+            ipsec_policy: None,
+            use_policy_based_traffic_selectors: false,
+            traffic_selector_policies: Vec::new(),
+            shared_key: Some(crate::secret::Secret::new(*b"MadeUp")),
+            routing_weight: 0,
+            local_id: None,
+            remote_id: None,
+            encapsulation: Default::default(),
+            post_quantum: true,
+            tags: Default::default(),
+        };
+        self.connections.insert(connection_id(name), connection);
     }
 }
 

@@ -1,6 +1,9 @@
 //! The words of `explain`.
 
-use super::build::{Build, appliance, hub_and_spokes, ip, nic_id, peering_id, route, subnet_id};
+use super::build::{
+    Build, appliance, connection_id, gateway_id, hub_and_spokes, ip, net, nic_id, peering_id,
+    route, subnet_id,
+};
 use crate::{
     effective::{Delivery, Explanation, OtherState, RouteState, explain},
     model::{PeeringState, RouteNextHop, Topology},
@@ -302,4 +305,137 @@ fn routes_are_looked_up_for_what_the_data_path_routes() {
             "{destination}"
         );
     }
+}
+
+/// The hub with a gateway, connected with two sites; the second one's prefix is inside the peer's.
+fn hub_with_gateway() -> Topology {
+    let mut t = hub_and_spokes();
+    t.gateway("GW", "Hub", &["10.1.255.0/27"], "203.0.113.1");
+    t.connect(
+        "to-site",
+        "GW",
+        &[net("192.168.0.0/24"), net("172.16.0.0/12")],
+    );
+    t.connect("to-other", "GW", &[net("10.2.7.0/24")]);
+    t
+}
+
+#[test]
+fn a_gateway_route_names_its_gateway_and_its_connection() {
+    let t = hub_with_gateway();
+    let answer = ask(&t, "Hub", "192.168.0.9");
+    let winner = answer.winner.as_ref().unwrap();
+    assert_eq!(winner.route.source.as_str(), "VirtualNetworkGateway");
+    assert_eq!(winner.route.next_hop_type.as_str(), "VirtualNetworkGateway");
+    assert_eq!(winner.route.next_hop_ip_address, [ip("203.0.113.1")]);
+    assert_eq!(
+        winner.connection.as_deref(),
+        Some(connection_id("to-site").as_str())
+    );
+    assert_eq!(
+        answer.delivery,
+        Delivery::VirtualNetworkGateway {
+            gateway: gateway_id("GW").as_str().to_owned(),
+            connection: connection_id("to-site").as_str().to_owned(),
+            host: None,
+        }
+    );
+    assert_eq!(
+        answer.delivery.to_string(),
+        "through the connection to-site of the gateway GW"
+    );
+    let text = serde_json::to_string(&answer).unwrap();
+    assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), answer);
+    // Equal to a reserved prefix: that one is beaten.
+    let answer = ask(&t, "Hub", "172.17.0.1");
+    assert!(
+        answer
+            .winner
+            .unwrap()
+            .reason
+            .ends_with("it overrides the reserved route 172.16.0.0/12"),
+        "{:?}",
+        answer.others
+    );
+    // Peers do not see it: there is no gateway transit.
+    assert_eq!(ask(&t, "Near", "192.168.0.9").delivery, Delivery::Dropped);
+}
+
+#[test]
+fn peering_beats_the_gateway() {
+    let t = hub_with_gateway();
+    let answer = ask(&t, "Hub", "10.2.7.7");
+    assert_eq!(
+        answer.winner.as_ref().unwrap().route.next_hop_type.as_str(),
+        "VNetPeering"
+    );
+    let beaten = &answer.others[0];
+    assert_eq!(
+        (beaten.state, beaten.route.state.as_str()),
+        (OtherState::Invalid, "Invalid")
+    );
+    assert!(
+        beaten
+            .reason
+            .contains("goes before every gateway route inside it"),
+        "{}",
+        beaten.reason
+    );
+}
+
+#[test]
+fn a_user_route_to_the_gateway_takes_the_connection_with_the_longest_prefix() {
+    let mut t = hub_with_gateway();
+    t.connect("to-part", "GW", &[net("192.168.0.128/25")]);
+    let gateway = RouteNextHop::VirtualNetworkGateway;
+    let routes = vec![
+        route("all", "0.0.0.0/0", gateway),
+        route("none", "192.168.0.0/24", RouteNextHop::None),
+    ];
+    t.table("rt", routes).disable_bgp_route_propagation = true;
+    t.attach("Hub", "FrontEnd", "rt");
+    let words = |to: &str| ask(&t, "Hub", to).delivery.to_string();
+    assert_eq!(
+        words("172.16.0.1"),
+        "through the connection to-site of the gateway GW"
+    );
+    assert_eq!(
+        words("8.8.8.8"),
+        "dropped (no_tunnel): the gateway GW has no connection to there"
+    );
+    // Propagation is off: the route of the connection is not there, nor is that of its part.
+    let answer = ask(&t, "Hub", "192.168.0.129");
+    assert_eq!(answer.delivery, Delivery::Dropped);
+    let withdrawn = answer
+        .others
+        .iter()
+        .filter(|o| o.state == OtherState::Withdrawn);
+    assert!(withdrawn.clone().count() >= 2, "{:?}", answer.others);
+    assert!(
+        withdrawn
+            .into_iter()
+            .any(|o| o.reason == "route table rt has disableBgpRoutePropagation"),
+        "{:?}",
+        answer.others
+    );
+}
+
+#[test]
+fn what_came_out_of_a_tunnel_goes_into_none() {
+    let mut t = hub_with_gateway();
+    t.virtual_network_gateways
+        .get_mut(&gateway_id("GW"))
+        .unwrap()
+        .host = Some("h2".to_owned());
+    let from = subnet_id("Hub", "GatewaySubnet");
+    let answer = explain(&t, &from, ip("192.168.0.9")).unwrap();
+    assert_eq!(answer.delivery, Delivery::TunnelToTunnel);
+    assert_eq!(
+        answer.delivery.to_string(),
+        "dropped (next_hop_gateway): what came out of a tunnel does not go into one"
+    );
+    assert_eq!(
+        ask(&t, "Hub", "192.168.0.9").delivery.to_string(),
+        "through the connection to-site of the gateway GW on host h2"
+    );
 }

@@ -285,3 +285,33 @@ fn ids_compare_without_case_and_unknown_ones_are_named() {
         Err(EffectiveError::UnknownNetworkInterface(missing.clone()))
     );
 }
+
+#[test]
+fn gateway_routes_are_rows_of_every_subnet_with_the_gateways_address() {
+    let mut t = hub_and_spokes();
+    t.gateway("GW", "Hub", &["10.1.255.0/27"], "203.0.113.1");
+    t.connect("site", "GW", &[net("192.168.0.0/24"), net("10.2.0.0/16")]);
+    let hop = "VirtualNetworkGateway 203.0.113.1";
+    for subnet in ["FrontEnd", "Nva", "GatewaySubnet"] {
+        let rows = rows(&t, "Hub", subnet);
+        let gateway: Vec<_> = rows.iter().filter(|row| row.contains("Gateway")).collect();
+        assert_eq!(
+            gateway,
+            [
+                &format!("10.2.0.0/16 VirtualNetworkGateway Invalid {hop}"),
+                &format!("192.168.0.0/24 VirtualNetworkGateway Active {hop}"),
+            ]
+        );
+        assert!(rows.contains(&"10.2.0.0/16 Default Active VNetPeering".to_owned()));
+    }
+    let next = next_hop(&t, &nic_id("hub"), ip("192.168.0.9")).unwrap();
+    assert_eq!(next.next_hop_type, NextHopType::VirtualNetworkGateway);
+    assert_eq!(next.next_hop_ip_address, Some(ip("203.0.113.1")));
+    t.table("rt", Vec::new()).disable_bgp_route_propagation = true;
+    t.attach("Hub", "FrontEnd", "rt");
+    assert!(
+        !rows(&t, "Hub", "FrontEnd")
+            .iter()
+            .any(|row| row.contains("Gateway"))
+    );
+}
