@@ -1,6 +1,8 @@
 //! From the text of a template to a topology, through the public API.
 
+mod connections;
 mod exported;
+mod gateways;
 mod interfaces;
 mod peerings;
 mod properties;
@@ -9,3 +11,4 @@ mod rules;
 mod scale;
 mod support;
 mod template;
+mod vpn;

@@ -1,7 +1,7 @@
 //! Sites and connections (rules A1 to A4, A7 to A12, C "Connection").
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Ends<'a> {
     pub(super) gateways: &'a BTreeMap<ResourceId, VirtualNetworkGateway>,
     pub(super) sites: &'a BTreeMap<ResourceId, LocalNetworkGateway>,
     pub(super) locations: &'a BTreeMap<ResourceId, String>,
+    /// Gateways that are in the template and break a rule, which is told already.
+    pub(super) refused: &'a BTreeSet<ResourceId>,
 }
 
 /// The prefixes of each site can be routed to, and are apart.
@@ -76,6 +78,10 @@ pub(super) fn settle(
 /// Finds both ends; fills in the remote prefixes and addresses.
 fn resolve(connection: &mut Connection, ends: &Ends<'_>, errors: &mut Errors) -> bool {
     let id = &connection.id;
+    let both = [&connection.gateway, connection.remote.id()];
+    if both.iter().any(|end| ends.refused.contains(*end)) {
+        return false;
+    }
     let Some(gateway) = ends.gateways.get(&connection.gateway) else {
         let known = ends.gateways.keys();
         errors.push(not_found(

@@ -9,7 +9,10 @@ mod network_interface;
 mod peering;
 mod route_table;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     ArmError, ResourceId, Topology,
@@ -32,6 +35,10 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
     } = draft;
     address_space::check(&virtual_networks, errors);
     gateway::check_public_addresses(&public_ip_addresses, errors);
+    let mut refused: BTreeSet<ResourceId> = virtual_network_gateways
+        .iter()
+        .map(|gateway| gateway.id.clone())
+        .collect();
     let virtual_network_gateways = gateway::settle(
         virtual_network_gateways,
         &virtual_networks,
@@ -39,6 +46,7 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
         &locations,
         errors,
     );
+    refused.retain(|id| !virtual_network_gateways.contains_key(id));
     let with_gateway = virtual_network_gateways
         .values()
         .map(|gateway| &gateway.virtual_network);
@@ -60,6 +68,7 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
         gateways: &virtual_network_gateways,
         sites: &local_network_gateways,
         locations: &locations,
+        refused: &refused,
     };
     let connections = connection::settle(connections, &ends, errors);
     Topology {

@@ -1,0 +1,662 @@
+//! Sites and connections: what is read, and each rule broken with its code.
+
+use serde_json::{Value, json};
+use vnet_gw_core::{
+    ike::{ConnectionMode, EncapsulationChoice, Identity},
+    model::{Connection, ConnectionRemote, IpsecPolicy, PfsGroup, Topology},
+};
+
+use crate::{
+    support::{good, id, parse, refused, vnet, with},
+    vpn::{
+        GW1, GW4, SITE, THERE, TO_SITE, VNET1, accepts, base, gateway, network, plus, property,
+        public, refuses, set, site, to_gateway, to_site,
+    },
+};
+
+fn connection(topology: &Topology, name: &str) -> Connection {
+    topology.connections[&id(&format!("connections/{name}"))].clone()
+}
+
+#[test]
+fn the_remote_address_space_fills_itself_in() {
+    let topology = good(&base());
+    let there = connection(&topology, "VNet1-VNet4");
+    assert_eq!(there.connection_type(), "Vnet2Vnet");
+    assert_eq!(there.gateway, id("virtualNetworkGateways/GW1"));
+    let remote = ConnectionRemote::VirtualNetworkGateway(id("virtualNetworkGateways/GW4"));
+    assert_eq!(there.remote, remote);
+    assert_eq!(there.remote_prefixes, ["10.4.0.0/16".parse().unwrap()]);
+    assert_eq!(
+        there.remote_addresses,
+        ["203.0.113.4".parse::<std::net::IpAddr>().unwrap()]
+    );
+    let back = connection(&topology, "VNet4-VNet1");
+    assert_eq!(topology.connection_back(&there), Some(&back));
+    assert_eq!(topology.connection_back(&back), Some(&there));
+    // It follows the remote VNet (A3); a site is changed by hand (A4).
+    let space = json!(["10.4.0.0/16", "10.44.0.0/16"]);
+    let grown = set(1, "/properties/addressSpace/addressPrefixes", space);
+    let there = connection(&good(&grown), "VNet1-VNet4");
+    assert_eq!(there.remote_prefixes.len(), 2);
+    let site = connection(&topology, "VNet1-Site");
+    assert_eq!(site.connection_type(), "IPsec");
+    assert_eq!(site.remote_prefixes, ["192.168.0.0/24".parse().unwrap()]);
+    assert_eq!(
+        site.remote_addresses,
+        ["198.51.100.7".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(topology.connection_back(&site), None);
+}
+
+#[test]
+fn what_is_left_out_has_azures_defaults() {
+    let made = connection(&good(&base()), "VNet1-Site");
+    assert_eq!(made.mode, ConnectionMode::Default);
+    assert_eq!(made.dpd_timeout.as_secs(), 45);
+    assert_eq!(made.ipsec_policy, None);
+    assert!(!made.use_policy_based_traffic_selectors && made.traffic_selector_policies.is_empty());
+    assert_eq!(
+        (made.shared_key, made.local_id, made.remote_id),
+        (None, None, None)
+    );
+    assert_eq!(made.encapsulation, EncapsulationChoice::Udp);
+    assert!(made.post_quantum);
+    // One way alone is accepted: the other may be added later (A16).
+    let mut resources = base();
+    resources.remove(THERE + 1);
+    let topology = good(&resources);
+    assert_eq!(
+        topology.connection_back(&connection(&topology, "VNet1-VNet4")),
+        None
+    );
+}
+
+#[test]
+fn both_ends_are_there_and_of_the_type() {
+    let at = "connections/VNet1-Site";
+    let reference = "InvalidResourceReference";
+    for (place, name) in [
+        (TO_SITE, "virtualNetworkGateway1"),
+        (TO_SITE, "localNetworkGateway2"),
+    ] {
+        let gone = property(place, name, json!({"id": "Nobody"}));
+        let error = refused(&gone, reference, at);
+        assert!(error.message.contains("Nobody"), "{error}");
+        let lacking = property(place, name, Value::Null);
+        refused(&lacking, "InvalidRequestFormat", "properties");
+    }
+    let gone = property(THERE, "virtualNetworkGateway2", json!({"id": "Nobody"}));
+    refused(&gone, reference, "connections/VNet1-VNet4");
+    let wrong = property(TO_SITE, "localNetworkGateway2", json!({"id": "/x/y"}));
+    refused(&wrong, reference, "localNetworkGateway2.id");
+    let other = json!({"id": "GW4"});
+    refuses(
+        TO_SITE,
+        "virtualNetworkGateway2",
+        other,
+        "InvalidRequestFormat",
+        "IPsec",
+    );
+    let other = json!({"id": "Site"});
+    refuses(
+        THERE,
+        "localNetworkGateway2",
+        other,
+        "InvalidRequestFormat",
+        "Vnet2Vnet",
+    );
+    accepts(THERE, "localNetworkGateway2", Value::Null);
+    for kind in ["ExpressRoute", "VPNClient"] {
+        let use_instead = "use IPsec or Vnet2Vnet";
+        refuses(
+            THERE,
+            "connectionType",
+            json!(kind),
+            "NotSupported",
+            use_instead,
+        );
+    }
+    refuses(
+        THERE,
+        "connectionType",
+        json!("Vpn"),
+        "InvalidRequestFormat",
+        "IPsec, Vnet2Vnet",
+    );
+    let itself = property(THERE, "virtualNetworkGateway2", json!({"id": "GW1"}));
+    refused(
+        &itself,
+        "ConnectionToSameGateway",
+        "connections/VNet1-VNet4",
+    );
+    let itself = property(SITE, "gatewayIpAddress", json!("203.0.113.1"));
+    refused(&itself, "ConnectionToSameGateway", at);
+    let six = property(SITE, "gatewayIpAddress", json!("2001:db8::1"));
+    refused(&six, "ConnectionAddressFamiliesDiffer", at);
+}
+
+#[test]
+fn only_ikev2_with_a_shared_key() {
+    refuses(
+        TO_SITE,
+        "connectionProtocol",
+        json!("IKEv1"),
+        "NotSupported",
+        "use IKEv2",
+    );
+    accepts(TO_SITE, "connectionProtocol", json!("IKEv2"));
+    accepts(TO_SITE, "authenticationType", json!("PSK"));
+    for (name, value) in [
+        ("authenticationType", json!("Certificate")),
+        ("certificateAuthentication", json!({"x": 1})),
+        ("enableBgp", json!(true)),
+        ("gatewayCustomBgpIpAddresses", json!([{}])),
+        ("tunnelProperties", json!([{}])),
+        ("useLocalAzureIpAddress", json!(true)),
+        ("ingressNatRules", json!([{"id": "x"}])),
+        ("egressNatRules", json!([{"id": "x"}])),
+        ("routingConfiguration", json!({"x": 1})),
+        ("peer", json!({"id": "x"})),
+        ("authorizationKey", json!("x")),
+        ("expressRouteGatewayBypass", json!(true)),
+        ("enablePrivateLinkFastPath", json!(true)),
+    ] {
+        refuses(TO_SITE, name, value, "NotSupported", name);
+    }
+    for (name, value) in [
+        ("connectionStatus", json!("Connected")),
+        ("tunnelConnectionStatus", json!([{"tunnel": "x"}])),
+        ("egressBytesTransferred", json!(7)),
+        ("gatewayCustomBgpIpAddresses", json!([])),
+        ("enableBgp", json!(false)),
+        ("routingWeight", json!(10)),
+    ] {
+        accepts(TO_SITE, name, value);
+    }
+}
+
+#[test]
+fn shared_keys_follow_azures_rule_and_are_not_shown() {
+    let topology = accepts(TO_SITE, "sharedKey", json!("abc!123_ABC+/="));
+    let key = connection(&topology, "VNet1-Site")
+        .shared_key
+        .expect("a key");
+    assert_eq!(key.expose(), b"abc!123_ABC+/=");
+    assert!(!format!("{topology:?}").contains("abc!123"));
+    for bad in ["has a space", "has-a-dash", "has~tilde", "schlüssel"] {
+        let error = refuses(
+            TO_SITE,
+            "sharedKey",
+            json!(bad),
+            "InvalidSharedKey",
+            "The shared key",
+        );
+        assert!(!error.to_string().contains(bad), "{error}");
+    }
+    refuses(
+        TO_SITE,
+        "sharedKey",
+        json!(7_654_321),
+        "InvalidRequestFormat",
+        "a string",
+    );
+    let none = accepts(TO_SITE, "sharedKey", json!(""));
+    assert_eq!(
+        none.connections_without_key(),
+        [[id("connections/VNet1-Site")]]
+    );
+}
+
+#[test]
+fn modes_and_timeouts_have_their_values() {
+    for (text, mode) in [
+        ("Default", ConnectionMode::Default),
+        ("InitiatorOnly", ConnectionMode::InitiatorOnly),
+        ("responderonly", ConnectionMode::ResponderOnly),
+    ] {
+        let topology = accepts(TO_SITE, "connectionMode", json!(text));
+        assert_eq!(connection(&topology, "VNet1-Site").mode, mode);
+    }
+    refuses(
+        TO_SITE,
+        "connectionMode",
+        json!("Both"),
+        "InvalidRequestFormat",
+        "Default",
+    );
+    for seconds in [9, 3_600] {
+        let topology = accepts(TO_SITE, "dpdTimeoutSeconds", json!(seconds));
+        assert_eq!(
+            connection(&topology, "VNet1-Site").dpd_timeout.as_secs(),
+            seconds
+        );
+    }
+    for bad in [json!(8), json!(3_601), json!(-1), json!(9.5), json!("45")] {
+        refuses(
+            TO_SITE,
+            "dpdTimeoutSeconds",
+            bad,
+            "InvalidRequestFormat",
+            "9 to 3600",
+        );
+    }
+    refuses(
+        TO_SITE,
+        "routingWeight",
+        json!(32_001),
+        "InvalidRequestFormat",
+        "0 to 32000",
+    );
+}
+
+fn policy() -> Value {
+    json!({
+        "saLifeTimeSeconds": 14_400,
+        "saDataSizeKilobytes": 819_200,
+        "ipsecEncryption": "AES256",
+        "ipsecIntegrity": "SHA256",
+        "ikeEncryption": "AES256",
+        "ikeIntegrity": "SHA384",
+        "dhGroup": "DHGroup14",
+        "pfsGroup": "PFS2048",
+    })
+}
+
+fn with_policy(fields: &[(&str, Value)]) -> Vec<Value> {
+    let mut policy = policy();
+    for (name, value) in fields {
+        policy[name] = value.clone();
+    }
+    property(TO_SITE, "ipsecPolicies", json!([policy]))
+}
+
+#[test]
+fn a_policy_is_read() {
+    let read = |fields: &[(&str, Value)]| -> IpsecPolicy {
+        let topology = good(&with_policy(fields));
+        connection(&topology, "VNet1-Site")
+            .ipsec_policy
+            .expect("a policy")
+    };
+    let made = read(&[]);
+    assert_eq!(
+        (made.sa_life_time.as_secs(), made.sa_data_size_kilobytes),
+        (14_400, 819_200)
+    );
+    let names = [
+        made.ipsec_encryption.as_str(),
+        made.ipsec_integrity.as_str(),
+        made.ike_encryption.as_str(),
+        made.ike_integrity.as_str(),
+        made.dh_group.as_str(),
+        made.pfs_group.as_str(),
+    ];
+    assert_eq!(
+        names,
+        [
+            "AES256",
+            "SHA256",
+            "AES256",
+            "SHA384",
+            "DHGroup14",
+            "PFS2048"
+        ]
+    );
+    let defaults = read(&[
+        ("saLifeTimeSeconds", Value::Null),
+        ("saDataSizeKilobytes", Value::Null),
+    ]);
+    assert_eq!(defaults.sa_life_time.as_secs(), 27_000);
+    assert_eq!(defaults.sa_data_size_kilobytes, 102_400_000);
+    // Every value of Azure's that is carried out.
+    for (name, values) in [
+        (
+            "ikeEncryption",
+            &["AES128", "AES192", "AES256", "GCMAES128", "GCMAES256"][..],
+        ),
+        ("ikeIntegrity", &["SHA1", "SHA256", "SHA384"]),
+        (
+            "dhGroup",
+            &["DHGroup2", "DHGroup14", "DHGroup2048", "ECP256", "ECP384"],
+        ),
+        ("ipsecEncryption", &["AES128", "AES192", "AES256"]),
+        ("ipsecIntegrity", &["SHA1", "SHA256"]),
+        (
+            "pfsGroup",
+            &["None", "PFS2", "PFS14", "PFS2048", "ECP256", "ECP384"],
+        ),
+    ] {
+        for value in values {
+            read(&[(name, json!(value))]);
+            read(&[(name, json!(value.to_lowercase()))]);
+        }
+    }
+    for gcm in ["GCMAES128", "GCMAES192", "GCMAES256"] {
+        read(&[
+            ("ipsecEncryption", json!(gcm)),
+            ("ipsecIntegrity", json!(gcm)),
+        ]);
+    }
+    for gcm in ["GCMAES128", "GCMAES256"] {
+        read(&[("ikeEncryption", json!(gcm)), ("ikeIntegrity", json!(gcm))]);
+    }
+    assert_eq!(
+        read(&[("pfsGroup", json!("none"))]).pfs_group,
+        PfsGroup::None
+    );
+}
+
+#[test]
+fn weak_algorithms_are_refused_with_what_to_use_instead() {
+    for (name, value, says) in [
+        ("ikeEncryption", "DES", "use GCMAES256"),
+        ("ikeEncryption", "DES3", "use GCMAES256"),
+        ("ikeIntegrity", "MD5", "use SHA256"),
+        ("dhGroup", "None", "use ECP256"),
+        ("dhGroup", "DHGroup1", "use ECP256 or DHGroup14"),
+        ("dhGroup", "DHGroup24", "use ECP256 or DHGroup14"),
+        ("ipsecEncryption", "None", "in the clear"),
+        ("ipsecEncryption", "DES", "use GCMAES256"),
+        ("ipsecEncryption", "des3", "Sweet32"),
+        ("ipsecIntegrity", "MD5", "use SHA256"),
+        ("pfsGroup", "PFS1", "use ECP256 or PFS14"),
+        ("pfsGroup", "PFS24", "use ECP256 or PFS14"),
+        ("pfsGroup", "PFSMM", "name that group"),
+    ] {
+        let error = refused(
+            &with_policy(&[(name, json!(value))]),
+            "InvalidIpsecPolicy",
+            name,
+        );
+        assert!(error.message.contains(says), "{name} {value}: {error}");
+    }
+}
+
+#[test]
+fn a_policy_names_every_algorithm_once_and_they_go_together() {
+    let gcm = |encryption: &str, integrity: &str| {
+        let fields = [
+            ("ipsecEncryption", json!(encryption)),
+            ("ipsecIntegrity", json!(integrity)),
+        ];
+        refused(
+            &with_policy(&fields),
+            "InvalidIpsecPolicy",
+            "ipsecIntegrity",
+        );
+    };
+    gcm("GCMAES256", "SHA256");
+    gcm("AES256", "GCMAES256");
+    gcm("GCMAES256", "GCMAES128");
+    let fields = [("ikeIntegrity", json!("GCMAES256"))];
+    refused(&with_policy(&fields), "InvalidIpsecPolicy", "ikeIntegrity");
+    for name in [
+        "ikeEncryption",
+        "ikeIntegrity",
+        "dhGroup",
+        "ipsecEncryption",
+        "ipsecIntegrity",
+        "pfsGroup",
+    ] {
+        refused(
+            &with_policy(&[(name, Value::Null)]),
+            "InvalidRequestFormat",
+            "ipsecPolicies[0]",
+        );
+        refused(
+            &with_policy(&[(name, json!("AES"))]),
+            "InvalidRequestFormat",
+            name,
+        );
+    }
+    for (name, bad) in [
+        ("saLifeTimeSeconds", 299),
+        ("saDataSizeKilobytes", 1_023),
+        ("saDataSizeKilobytes", 0),
+        ("saLifeTimeSeconds", 1_i64 << 40),
+    ] {
+        refused(
+            &with_policy(&[(name, json!(bad))]),
+            "InvalidRequestFormat",
+            name,
+        );
+    }
+    good(&with_policy(&[
+        ("saLifeTimeSeconds", json!(300)),
+        ("saDataSizeKilobytes", json!(1_024)),
+    ]));
+    let two = property(TO_SITE, "ipsecPolicies", json!([policy(), policy()]));
+    refused(&two, "TooManyIpsecPolicies", "ipsecPolicies");
+    accepts(TO_SITE, "ipsecPolicies", json!([]));
+    let odd = property(TO_SITE, "ipsecPolicies", json!(["AES256"]));
+    refused(&odd, "InvalidRequestFormat", "ipsecPolicies[0]");
+}
+
+#[test]
+fn traffic_selectors_are_prefixes() {
+    let ranges = |local: Value, remote: Value| {
+        let policy = json!({"localAddressRanges": local, "remoteAddressRanges": remote});
+        property(TO_SITE, "trafficSelectorPolicies", json!([policy]))
+    };
+    let topology = good(&ranges(
+        json!(["10.1.0.0/24"]),
+        json!(["192.168.0.0/25", "fd00::/64"]),
+    ));
+    let made = connection(&topology, "VNet1-Site").traffic_selector_policies;
+    assert_eq!(made[0].remote_address_ranges.len(), 2);
+    let none = ranges(json!([]), json!(["192.168.0.0/25"]));
+    refused(&none, "InvalidRequestFormat", "trafficSelectorPolicies[0]");
+    let bits = ranges(json!(["10.1.0.1/24"]), json!(["192.168.0.0/25"]));
+    refused(&bits, "InvalidCIDRNotation", "localAddressRanges[0]");
+    let topology = accepts(TO_SITE, "usePolicyBasedTrafficSelectors", json!(true));
+    assert!(connection(&topology, "VNet1-Site").use_policy_based_traffic_selectors);
+}
+
+#[test]
+fn tags_are_what_azure_has_no_property_for() {
+    let tags = |tags: Value| set(TO_SITE, "/tags", tags);
+    let topology = good(&tags(json!({
+        "vnet-gw:local-id": "vpn.example.com",
+        "vnet-gw:remote-id": "keyid:hq",
+        "VNET-GW:encapsulation": "ESP",
+        "vnet-gw:post-quantum": "off",
+        "owner": "me",
+    })));
+    let made = connection(&topology, "VNet1-Site");
+    assert_eq!(
+        made.local_id,
+        Some(Identity::Fqdn("vpn.example.com".to_owned()))
+    );
+    assert_eq!(made.remote_id, Some(Identity::KeyId(b"hq".to_vec())));
+    assert_eq!(made.encapsulation, EncapsulationChoice::ByNat);
+    assert!(!made.post_quantum);
+    assert_eq!(made.tags["owner"], "me");
+    for (tag, value) in [
+        ("vnet-gw:local-id", "a b"),
+        ("vnet-gw:remote-id", ""),
+        ("vnet-gw:encapsulation", "tcp"),
+        ("vnet-gw:post-quantum", "yes"),
+        ("vnet-gw:host", "x"),
+    ] {
+        refused(&tags(json!({ tag: value })), "InvalidTag", tag);
+    }
+}
+
+#[test]
+fn sites_have_an_address_and_prefixes_that_are_apart() {
+    let at = "localNetworkGateways/Site";
+    let prefixes = |prefixes: Value| {
+        property(
+            SITE,
+            "localNetworkAddressSpace",
+            json!({ "addressPrefixes": prefixes }),
+        )
+    };
+    for none in [
+        prefixes(json!([])),
+        property(SITE, "localNetworkAddressSpace", Value::Null),
+    ] {
+        refused(&none, "InvalidRequestFormat", "localNetworkAddressSpace");
+    }
+    let code = "LocalNetworkGatewayAddressSpacesOverlap";
+    refused(
+        &prefixes(json!(["192.168.0.0/16", "192.168.7.0/24"])),
+        code,
+        at,
+    );
+    let code = "NetcfgInvalidIPAddressPrefix";
+    refused(&prefixes(json!(["224.0.0.0/8"])), code, at);
+    let error = refuses(
+        SITE,
+        "fqdn",
+        json!("vpn.example.com"),
+        "NotSupported",
+        "gatewayIpAddress",
+    );
+    assert!(error.message.contains("fqdn"), "{error}");
+    let none = property(SITE, "gatewayIpAddress", json!(""));
+    refused(&none, "InvalidRequestFormat", "properties");
+    refuses(
+        SITE,
+        "gatewayIpAddress",
+        json!("127.0.0.1"),
+        "InvalidPublicIPAddress",
+        "loopback",
+    );
+    accepts(SITE, "bgpSettings", json!({"asn": 65_000}));
+}
+
+#[test]
+fn connected_address_spaces_do_not_overlap() {
+    let code = "ConnectionOverlappingAddressSpaces";
+    let at = "connections/VNet1-Site";
+    let site_has = |prefix: &str| {
+        let space = json!({"addressPrefixes": [prefix]});
+        property(SITE, "localNetworkAddressSpace", space)
+    };
+    // With its own VNet, with another connection, and (below) with a peer.
+    for (prefix, says) in [
+        (
+            "10.1.2.0/24",
+            "the gateway's own virtual network (10.1.0.0/16 and 10.1.2.0/24)",
+        ),
+        ("10.1.0.0/16", "(10.1.0.0/16)"),
+        ("10.0.0.0/8", "10.0.0.0/8 and 10.1.0.0/16"),
+    ] {
+        let error = parse(&site_has(prefix)).expect_err(prefix);
+        assert!(error.has_code(code), "{error}");
+        assert!(error.lines().join("").contains(says), "{error:?}");
+    }
+    // Whichever of the two connections is later by its id is told.
+    let error = refused(&site_has("10.4.7.0/24"), code, "connections/VNet1-VNet4");
+    assert!(error.message.contains(at), "{error}");
+    let peered = |remote: &str, space: &str| {
+        let mut resources = plus(&[vnet(remote, &[space], &[], &["VNet1"])]);
+        let peering =
+            json!([{"name": "p", "properties": {"remoteVirtualNetwork": {"id": remote}}}]);
+        let pointer = "/properties/virtualNetworkPeerings";
+        resources[VNET1] = with(resources[VNET1].clone(), pointer, peering);
+        resources
+    };
+    good(&peered("VNet7", "10.7.0.0/16"));
+    let error = refused(&peered("VNet7", "192.168.0.0/16"), code, at);
+    assert!(error.message.contains("peered virtual network"), "{error}");
+    // A VNet may be both peered and connected: peering goes first (A25).
+    let mut both = base();
+    for (own, remote) in [(0, "VNet4"), (1, "VNet1")] {
+        let peering =
+            json!([{"name": "p", "properties": {"remoteVirtualNetwork": {"id": remote}}}]);
+        both[own] = with(
+            both[own].clone(),
+            "/properties/virtualNetworkPeerings",
+            peering,
+        );
+    }
+    good(&both);
+    // Networks that are not connected with one another may overlap.
+    good(&plus(&[
+        network("VNet9", "10.4.0.0/16", "10.4.255.0/27"),
+        public("pip9", "203.0.113.9"),
+        gateway("GW9", "VNet9", &["pip9"]),
+    ]));
+}
+
+#[test]
+fn remote_ends_of_a_gateway_are_distinct() {
+    let twice = plus(&[to_gateway("Again", "GW1", "GW4")]);
+    let error = parse(&twice).expect_err("twice");
+    assert!(error.has_code("ConnectionRemoteAddressInUse"), "{error}");
+    let same = plus(&[
+        site("Site2", "198.51.100.7", &["192.168.1.0/24"]),
+        to_site("VNet1-Site2", "GW1", "Site2"),
+    ]);
+    refused(
+        &same,
+        "ConnectionRemoteAddressInUse",
+        "connections/VNet1-Site2",
+    );
+    // Another gateway may be connected with the same site.
+    good(&plus(&[to_site("VNet4-Site", "GW4", "Site")]));
+}
+
+#[test]
+fn a_sku_has_a_limit_of_tunnels() {
+    let crowd = |count: usize, sku: &str, active: bool| {
+        let addresses: &[&str] = if active {
+            &["pip1", "pip1b"]
+        } else {
+            &["pip1"]
+        };
+        let mut resources = vec![
+            network("VNet1", "10.1.0.0/16", "10.1.255.0/27"),
+            public("pip1", "203.0.113.1"),
+            public("pip1b", "203.0.113.2"),
+            with(
+                gateway("GW1", "VNet1", addresses),
+                "/properties/sku/name",
+                json!(sku),
+            ),
+        ];
+        for number in 0..count {
+            let name = format!("S{number}");
+            let prefix = format!("172.16.{number}.0/24");
+            resources.push(site(&name, &format!("198.51.100.{number}"), &[&prefix]));
+            resources.push(to_site(&format!("to-{name}"), "GW1", &name));
+        }
+        resources
+    };
+    let code = "VirtualNetworkGatewayTunnelLimitExceeded";
+    for (most, sku, active) in [
+        (10, "Basic", false),
+        (30, "VpnGw1AZ", false),
+        (15, "VpnGw1AZ", true),
+        (100, "VpnGw4", false),
+    ] {
+        good(&crowd(most, sku, active));
+        let error = refused(
+            &crowd(most + 1, sku, active),
+            code,
+            "virtualNetworkGateways/GW1",
+        );
+        assert!(error.message.contains(sku), "{error}");
+    }
+    let mut unlimited = crowd(31, "VpnGw1", false);
+    unlimited[3] = with(
+        unlimited[3].clone(),
+        "/tags",
+        json!({"vnet-gw:bandwidth": "unlimited"}),
+    );
+    good(&unlimited);
+}
+
+#[test]
+fn a_broken_gateway_leaves_no_panic_behind() {
+    // Resources that lean on one that was refused are told, too.
+    for at in [GW1, GW4, SITE] {
+        let mut resources = base();
+        resources.remove(at);
+        let error = parse(&resources).expect_err("something leans on it");
+        assert!(error.has_code("InvalidResourceReference"), "{error}");
+    }
+}
