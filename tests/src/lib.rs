@@ -6,3 +6,4 @@ pub mod pump;
 pub mod regions;
 pub mod report;
 pub mod tap;
+pub mod tunnel_bed;

@@ -1,5 +1,7 @@
 //! `vnet-gw doctor`
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -11,13 +13,17 @@ use super::{
     table::{Left, Table},
 };
 use crate::{
-    control::{ClientError, PortRow, Request, Response},
+    control::{ClientError, GatewayRow, PortRow, Request, Response},
     doctor::{self, Check, Wanted},
 };
 
 pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<Verdict> {
-    let Target { devices, daemon } = target(cli, args)?;
-    let checks = doctor::examine(devices.as_deref(), daemon);
+    let Target {
+        devices,
+        public,
+        daemon,
+    } = target(cli, args)?;
+    let checks = doctor::examine(devices.as_deref(), &public, daemon);
     match cli.output {
         OutputFormat::Json => output::json(&json!({ "value": checks }))?,
         OutputFormat::Table => output::print(&text(&checks))?,
@@ -33,6 +39,8 @@ pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<Verdict> {
 struct Target {
     /// `None` for all there are.
     devices: Option<Vec<Wanted>>,
+    /// Where VPN gateways of this host are reached.
+    public: Vec<IpAddr>,
     /// The process in whose network namespace they are.
     daemon: Option<u32>,
 }
@@ -40,13 +48,16 @@ struct Target {
 fn target(cli: &Cli, args: &DoctorArgs) -> Result<Target> {
     if let Some(template) = &args.config {
         let loaded = args.deploy.files(template.clone()).load(None)?;
-        let ports = loaded.image.ports.values();
+        // The gateways' devices are made by the daemon.
+        let ports = loaded.image.ports.values().filter(|port| !port.gateway);
+        let instances = loaded.image.gateways.iter().flat_map(|one| &one.instances);
         let wanted = ports.map(|port| Wanted {
             device: port.device.clone(),
             hook: None,
         });
         return Ok(Target {
             devices: Some(wanted.collect()),
+            public: instances.map(|one| one.public_address).collect(),
             daemon: None,
         });
     }
@@ -56,18 +67,24 @@ fn target(cli: &Cli, args: &DoctorArgs) -> Result<Target> {
         Err(_) if cli.instance.is_none() => return Ok(Target::default()),
         Err(error) => return Err(error),
     };
-    let (Response::Ports(ports), Response::Status(status)) = (
+    let (Response::Ports(ports), Response::Gateways(gateways), Response::Status(status)) = (
         daemon.ask(Request::Ports {})?,
+        daemon.ask(Request::Gateways {})?,
         daemon.ask(Request::Status {})?,
     ) else {
         return Err(ClientError::Unexpected.into());
     };
+    let ports = ports.value.into_iter().filter(|port| !port.gateway);
+    let here = |gateway: &&GatewayRow| gateway.state != "elsewhere";
+    let gateways = gateways.value.iter().filter(here);
+    let instances = gateways.flat_map(|gateway| &gateway.instances);
     let wanted = |port: PortRow| Wanted {
         device: port.device,
         hook: port.hook,
     };
     Ok(Target {
-        devices: Some(ports.value.into_iter().map(wanted).collect()),
+        devices: Some(ports.map(wanted).collect()),
+        public: instances.filter_map(|one| one.public_ip_address).collect(),
         daemon: Some(status.pid),
     })
 }

@@ -132,8 +132,17 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     /// The line that says what it did.
     fn apply(&mut self, loaded: Loaded) -> Result<String, DatapathError> {
         let begun = Instant::now();
-        // The data path first: what comes out of a tunnel finds its way.
-        let report = self.fabric.apply(Arc::clone(&loaded.image))?;
+        // Taps, then the data path, then tunnels: it finds the taps, and what comes out of a
+        // tunnel finds its way.
+        self.tunnels.prepare(&loaded.image.gateways);
+        let report = match self.fabric.apply(Arc::clone(&loaded.image)) {
+            Ok(report) => report,
+            Err(error) => {
+                let image = Arc::clone(&self.snapshot.borrow().image);
+                self.tunnels.apply(image.gateways.clone());
+                return Err(error);
+            }
+        };
         self.tunnels.apply(loaded.image.gateways.clone());
         let new = Snapshot {
             topology: loaded.topology,

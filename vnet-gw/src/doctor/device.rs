@@ -2,9 +2,7 @@
 
 mod facts;
 
-use std::{collections::BTreeMap, fs::File, io, thread};
-
-use nix::sched::{CloneFlags, setns};
+use std::{collections::BTreeMap, io};
 
 use self::facts::{Facts, Peer};
 use super::{
@@ -41,28 +39,7 @@ const NATIVE: [&str; 24] = [
     "virtio_net",
 ];
 
-/// In the network namespace of a process.
-pub(super) fn checks_near(wanted: Option<&[Wanted]>, process: Option<u32>) -> Vec<Check> {
-    let namespace = process.and_then(|pid| known(File::open(format!("/proc/{pid}/ns/net"))));
-    let Some(namespace) = namespace else {
-        return checks(wanted);
-    };
-    thread::scope(|scope| {
-        // A thread of its own: it is the thread that enters, and it does not come back.
-        let inside = scope.spawn(|| match setns(namespace, CloneFlags::CLONE_NEWNET) {
-            Ok(()) => checks(wanted),
-            Err(error) => vec![Check::warn(
-                "host",
-                "devices",
-                format!("the daemon's network namespace cannot be entered: {error}"),
-                "run as root: `sudo vnet-gw doctor`",
-            )],
-        });
-        inside.join().unwrap_or_default()
-    })
-}
-
-fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
+pub(super) fn checks(wanted: Option<&[Wanted]>) -> Vec<Check> {
     let all = match links() {
         Ok(all) => all,
         Err(error) => {

@@ -10,7 +10,11 @@ mod host;
 mod kernel;
 pub(crate) mod netlink;
 mod process;
+mod vpn;
 
+use std::{fs::File, net::IpAddr, thread};
+
+use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 /// How a check came out.
@@ -94,12 +98,39 @@ pub struct Wanted {
     pub hook: Option<String>,
 }
 
-/// Looks at the host, and at the devices named, or at all but the loopback; at those in the network
-/// namespace of the process `daemon`, where one is given.
-pub fn examine(devices: Option<&[Wanted]>, daemon: Option<u32>) -> Vec<Check> {
+/// Looks at the host, and at the devices named, or at all but the loopback, and at what gateways at
+/// the `public` addresses need; in the network namespace of the process `daemon`, where one is given.
+pub fn examine(devices: Option<&[Wanted]>, public: &[IpAddr], daemon: Option<u32>) -> Vec<Check> {
     let mut checks = kernel::checks();
     checks.extend(process::checks());
     checks.extend(host::checks());
-    checks.extend(device::checks_near(devices, daemon));
+    checks.extend(inside(daemon, || {
+        let mut checks = device::checks(devices);
+        if !public.is_empty() {
+            checks.extend(vpn::checks(public, daemon.is_some()));
+        }
+        checks
+    }));
     checks
+}
+
+/// What `look` finds in the network namespace of a process.
+fn inside(process: Option<u32>, look: impl FnOnce() -> Vec<Check> + Send) -> Vec<Check> {
+    let namespace = process.and_then(|pid| File::open(format!("/proc/{pid}/ns/net")).ok());
+    let Some(namespace) = namespace else {
+        return look();
+    };
+    thread::scope(|scope| {
+        // A thread of its own: it is the thread that enters, and it does not come back.
+        let inside = scope.spawn(|| match setns(namespace, CloneFlags::CLONE_NEWNET) {
+            Ok(()) => look(),
+            Err(error) => vec![Check::warn(
+                "host",
+                "devices",
+                format!("the daemon's network namespace cannot be entered: {error}"),
+                "run as root: `sudo vnet-gw doctor`",
+            )],
+        });
+        inside.join().unwrap_or_default()
+    })
 }

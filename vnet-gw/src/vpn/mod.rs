@@ -28,6 +28,9 @@ use vnet_gw_core::{compile::GatewayImage, ike::IkeSaStatus, model::ResourceId};
 
 /// What the daemon's loop asks of the VPN side. [`Vpn`] is the real one; tests have one in memory.
 pub trait Tunnels {
+    /// Makes the taps of gateways that are new, so that the data path finds them; they carry
+    /// nothing before [`Self::apply`]. Waits for them for a moment at most.
+    fn prepare(&mut self, gateways: &[GatewayImage]);
     /// The gateways of this host from now on. Returns at once; taps and tunnels follow, and what
     /// cannot be is a state of its gateway, tried again.
     fn apply(&mut self, gateways: Vec<GatewayImage>);

@@ -29,12 +29,15 @@ use crate::worker::EngineChoice;
 
 /// How long the end may take: peers are told, and not waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a change of the data path waits for the taps that it is to attach to.
+const PREPARATION: Duration = Duration::from_millis(200);
 /// Messages of workers that are taken in one turn, before timers and ports have theirs.
 const TURN: usize = 64;
 /// How often the addresses are read where the kernel does not tell of their changes.
 const UNTOLD: Duration = Duration::from_secs(1);
 
 enum Input {
+    Prepare(Vec<GatewayImage>, std_mpsc::Sender<()>),
     Configure(Vec<GatewayImage>),
     Ask(Question),
     End,
@@ -80,6 +83,16 @@ impl Vpn {
 }
 
 impl Tunnels for Vpn {
+    fn prepare(&mut self, gateways: &[GatewayImage]) {
+        if gateways.is_empty() {
+            return;
+        }
+        let (done, prepared) = std_mpsc::channel();
+        self.tell(Input::Prepare(gateways.to_vec(), done));
+        // One that comes later is attached when it comes.
+        let _ = prepared.recv_timeout(PREPARATION);
+    }
+
     fn apply(&mut self, gateways: Vec<GatewayImage>) {
         self.tell(Input::Configure(gateways));
     }
@@ -125,6 +138,10 @@ async fn run(engine: EngineChoice, mut inputs: mpsc::UnboundedReceiver<Input>) {
         let next = hub.next_timeout();
         tokio::select! {
             input = inputs.recv() => match input {
+                Some(Input::Prepare(gateways, done)) => {
+                    hub.prepare(Instant::now(), gateways);
+                    let _ = done.send(());
+                }
                 Some(Input::Configure(gateways)) => hub.configure(Instant::now(), gateways),
                 Some(Input::Ask(question)) => answer(&mut hub, question),
                 Some(Input::End) | None => break,

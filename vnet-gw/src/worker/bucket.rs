@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// What may go out above the rate after a pause. TCP, which fills a bucket until it is refused,
-/// halves its rate then; a bucket this deep holds what it sends over a round trip of that
-/// time, so that its average stays near the rate.
-const DEPTH: Duration = Duration::from_millis(50);
+/// What may go out above the rate after a pause. Longer than the shortest retransmission timeout of
+/// TCP (200 ms): a sender that the bucket refused, and that waits for it, then still finds all
+/// that the rate gave it meanwhile. With 100 ms, one at a short distance came to half the rate.
+const DEPTH: Duration = Duration::from_millis(300);
 /// No less than a few super-packets.
 const MIN_DEPTH: i64 = 512 << 10;
 

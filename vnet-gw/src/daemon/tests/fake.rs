@@ -142,6 +142,7 @@ pub(super) struct FakeTunnels(pub(super) Arc<Mutex<FakeVpn>>);
 #[derive(Default)]
 pub(super) struct FakeVpn {
     pub(super) gateways: Vec<GatewayImage>,
+    pub(super) prepared: usize,
     pub(super) applied: u64,
     pub(super) resets: Vec<String>,
     pub(super) ended: bool,
@@ -192,6 +193,10 @@ impl FakeTunnels {
 }
 
 impl Tunnels for FakeTunnels {
+    fn prepare(&mut self, gateways: &[GatewayImage]) {
+        self.state().prepared = gateways.len();
+    }
+
     fn apply(&mut self, gateways: Vec<GatewayImage>) {
         let mut state = self.state();
         state.gateways = gateways;

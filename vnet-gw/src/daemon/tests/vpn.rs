@@ -137,6 +137,18 @@ fn gateways_and_connections_are_told_with_their_state() {
 }
 
 #[test]
+fn a_gateway_that_the_data_path_refuses_goes_again() {
+    let daemon = Running::start();
+    daemon.fake.state().refuse = true;
+    fs::write(daemon.file(), gateway_template(Some("abc123")).to_string()).unwrap();
+    daemon.eventually("it fails", || {
+        daemon.status().configuration.last_error.is_some()
+    });
+    let state = daemon.vpn.state();
+    assert_eq!((state.prepared, state.gateways.len()), (1, 0));
+}
+
+#[test]
 fn a_key_of_the_template_is_shown_and_not_changed() {
     let daemon = Running::start_with(&gateway_template(Some("abc123")));
     let key = daemon.key(Request::SharedKey { connection: name() });

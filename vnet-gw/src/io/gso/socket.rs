@@ -28,10 +28,10 @@ pub(super) fn udp(address: IpAddr) -> Result<Arc<UdpSocket>, OpenError> {
             Type::DGRAM,
             Some(Protocol::UDP),
         )?;
+        common(&socket, address)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        common(&socket, address)?;
         // Kernels before 5.0 have neither; without it each datagram comes alone.
         let _ = sockopt::set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         io::Result::Ok(socket)

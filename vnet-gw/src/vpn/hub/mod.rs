@@ -77,6 +77,24 @@ impl<I: Ike, W: Workers> Hub<I, W> {
         }
     }
 
+    /// Starts the workers of gateways that are new, without connections.
+    pub(super) fn prepare(&mut self, now: Instant, images: Vec<GatewayImage>) {
+        let known: Vec<GatewayImage> = self
+            .gateways
+            .values()
+            .map(|one| one.image.clone())
+            .collect();
+        let new = images
+            .into_iter()
+            .filter(|image| !self.gateways.contains_key(&image.id))
+            .map(|image| GatewayImage {
+                connections: Vec::new(),
+                ..image
+            });
+        let images = new.chain(known).collect();
+        self.configure(now, images);
+    }
+
     /// The gateways from now on. What did not change is not touched.
     pub(super) fn configure(&mut self, now: Instant, images: Vec<GatewayImage>) {
         let wanted: BTreeMap<ResourceId, GatewayImage> = images

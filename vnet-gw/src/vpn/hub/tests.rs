@@ -381,6 +381,21 @@ fn what_did_not_change_is_not_touched() {
 }
 
 #[test]
+fn a_gateway_is_prepared_without_tunnels() {
+    let mut bench = Bench::new();
+    let (a, b) = (
+        gateway("a", &["192.0.2.1"], 1),
+        gateway("b", &["192.0.2.3"], 5),
+    );
+    bench.hub.configure(bench.now, vec![a.clone()]);
+    bench.said();
+    bench.hub.prepare(bench.now, vec![a.clone(), b.clone()]);
+    assert_eq!(bench.said(), ["b starts with 192.0.2.3"]);
+    bench.hub.configure(bench.now, vec![a, b]);
+    assert_eq!(bench.said(), ["b has 192.0.2.3 and 1", "ike 1g0 5g0"]);
+}
+
+#[test]
 fn a_gateway_that_cannot_be_is_tried_again_and_stops_no_other() {
     let mut bench = Bench::new();
     bench.broken.borrow_mut().push("a".into());
