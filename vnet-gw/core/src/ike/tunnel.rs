@@ -10,6 +10,7 @@ use super::{
     ConnectionMode, EndpointOptions, Event, Reason, Report, TunnelConfig, TunnelState,
     context::{Context, earlier},
 };
+use crate::sa::Spi;
 
 /// Between two unproven reasons.
 const NOTED: Duration = Duration::from_secs(10);
@@ -33,7 +34,8 @@ pub(super) struct Tunnel {
     pub(super) watch: PathWatch,
     /// The last INVALID_SPI hint that was acted on.
     pub(super) hinted: Option<Instant>,
-    /// There are several pairs of SAs.
+    /// Our SPI of the pair of SAs when there is one, and whether there are several.
+    pub(super) sole: Option<Spi>,
     pub(super) several: bool,
     /// When an unproven refusal was last told of.
     noted: Option<Instant>,
@@ -53,6 +55,7 @@ impl Tunnel {
             present,
             watch: PathWatch::default(),
             hinted: None,
+            sole: None,
             several: false,
             noted: None,
         }

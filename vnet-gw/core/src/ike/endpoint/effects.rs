@@ -307,7 +307,8 @@ impl Endpoint {
         };
         match pairs {
             (Some(inbound), false) => {
-                if tunnel.several {
+                let before = tunnel.sole.replace(inbound);
+                if tunnel.several || before.is_some_and(|before| before != inbound) {
                     self.cx.events.push_back(Event::ChildReady {
                         tunnel: id,
                         inbound,
@@ -318,6 +319,7 @@ impl Endpoint {
             }
             (Some(_), true) => tunnel.several = true,
             (None, _) => {
+                tunnel.sole = None;
                 tunnel.several = false;
                 self.cx.connected.remove(&id);
             }

@@ -244,6 +244,18 @@ impl Endpoint {
         }
     }
 
+    /// Rekeys the IKE SA out of turn: collisions need a time that is known.
+    #[cfg(test)]
+    pub(in crate::ike) fn rekey_ike_now(&mut self, now: Instant, id: TunnelId) {
+        let current = self.tunnels.get(&id).and_then(|tunnel| tunnel.current);
+        if let Some(current) = current {
+            self.with(current, |sa, cx| {
+                sa.enqueue(cx, now, crate::ike::established::Task::RekeyIke);
+            });
+        }
+        self.drain(now);
+    }
+
     fn watch(&mut self, now: Instant, id: TunnelId) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;

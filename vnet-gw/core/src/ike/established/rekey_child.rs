@@ -267,7 +267,12 @@ impl Established {
 
     /// ESP asks for a successor: bytes or sequence numbers run out.
     pub(in crate::ike) fn rekey_child(&mut self, cx: &mut Context, now: Instant, spi: Spi) {
-        if self.open() && self.child(spi).is_some_and(|child| child.rekeys()) {
+        if !self.open() {
+            return;
+        }
+        if let Some(child) = self.child(spi).filter(|child| child.rekeys()) {
+            // Should the IKE SA be rekeyed meanwhile, its successor knows that it was to be done.
+            child.rekey_at = child.expires;
             self.enqueue(cx, now, Task::RekeyChild(spi));
         }
     }

@@ -1,7 +1,12 @@
 //! Two endpoints and a wire between them, on a clock of its own.
 
+mod collisions;
 mod establish;
+mod failures;
+mod hostile;
+mod lifecycle;
 mod paths;
+mod rekeys;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,0 +1,191 @@
+//! Strangers and liars.
+
+use super::*;
+use crate::ike::{
+    EndpointCounters,
+    codec::{ExchangeType, Header, Notify, NotifyType, Payload, encode},
+};
+
+fn counters(net: &Net, side: usize) -> EndpointCounters {
+    net.sides[side].endpoint.counters()
+}
+
+/// The first message of an initiator, as often as one likes.
+fn first_message() -> Vec<u8> {
+    let mut net = Net::new();
+    net.configure(A, |_| {});
+    net.log.remove(0).1.data
+}
+
+fn flood(net: &mut Net, count: u64) {
+    let message = first_message();
+    for n in 0..count {
+        let mut data = message.clone();
+        data[..8].copy_from_slice(&(n + 1).to_be_bytes());
+        let now = net.now;
+        let local = "198.51.100.1:500".parse().unwrap();
+        let remote = SocketAddr::new(ip("192.0.2.1"), 1000 + (n % 60_000) as u16);
+        net.sides[B]
+            .endpoint
+            .handle_datagram(now, local, remote, &data);
+        while net.sides[B].endpoint.poll_transmit().is_some() {}
+        while let Some(event) = net.sides[B].endpoint.poll_event() {
+            net.sides[B].apply(event);
+        }
+    }
+}
+
+#[test]
+fn under_a_flood_cookies_let_an_honest_peer_in() {
+    let mut net = Net::new();
+    net.configure(B, |_| {});
+    flood(&mut net, 5_000);
+    let seen = counters(&net, B);
+    assert_eq!(seen.half_open, 64, "{seen:?}");
+    assert_eq!(seen.cookies_asked, 5_000 - 64);
+    net.configure(A, |_| {});
+    net.run(seconds(1));
+    net.assert_agreed();
+    assert_eq!(net.log.len(), 6, "one round trip more, for the cookie");
+    net.run(seconds(31));
+    assert_eq!(counters(&net, B).half_open, 0);
+    net.assert_agreed();
+}
+
+#[test]
+fn a_flood_does_not_disturb_an_established_tunnel() {
+    let mut net = Net::pair(|_, _| {});
+    net.run(seconds(1));
+    let states = net.sides[B].states.clone();
+    flood(&mut net, 5_000);
+    net.run(seconds(40));
+    net.assert_agreed();
+    assert_eq!(net.sides[B].states, states);
+    assert_eq!(net.sides[B].ups, 1);
+}
+
+#[test]
+fn a_forged_refusal_does_not_stop_an_initiator() {
+    for kind in [
+        NotifyType::NO_PROPOSAL_CHOSEN,
+        NotifyType::AUTHENTICATION_FAILED,
+        NotifyType::INVALID_SYNTAX,
+        NotifyType::INVALID_KE_PAYLOAD,
+    ] {
+        let mut net = Net::new();
+        net.configure(B, |_| {});
+        net.configure(A, |_| {});
+        let sent = &net.log[0].1;
+        let header = Header {
+            initiator_spi: u64::from_be_bytes(sent.data[..8].try_into().unwrap()),
+            responder_spi: 0,
+            exchange: ExchangeType::IKE_SA_INIT,
+            from_initiator: false,
+            response: true,
+            message_id: 0,
+        };
+        let forged = encode(&header, &[Payload::Notify(Notify::new(kind, [0, 99]))]);
+        let (now, local, remote) = (net.now, sent.local, sent.remote);
+        net.sides[A]
+            .endpoint
+            .handle_datagram(now, local, remote, &forged);
+        net.flush(A);
+        net.run(seconds(1));
+        net.assert_agreed();
+    }
+}
+
+#[test]
+fn hints_of_strangers_only_cause_a_question_now_and_then() {
+    let mut net = Net::pair(|_, _| {});
+    net.run(seconds(1));
+    let status = net.status(A).remove(0);
+    let before = net.log.len();
+    for kind in [NotifyType::INVALID_SPI, NotifyType::INVALID_IKE_SPI] {
+        for _ in 0..100 {
+            let header = Header {
+                initiator_spi: status.initiator_spi,
+                responder_spi: status.responder_spi,
+                exchange: ExchangeType::INFORMATIONAL,
+                from_initiator: false,
+                response: true,
+                message_id: 9,
+            };
+            let hint = encode(&header, &[Payload::Notify(Notify::new(kind, []))]);
+            let now = net.now;
+            net.sides[A]
+                .endpoint
+                .handle_datagram(now, status.local, status.remote, &hint);
+            net.flush(A);
+        }
+    }
+    net.run(seconds(1));
+    assert_eq!(net.log.len(), before + 2, "a question and its answer");
+    net.assert_agreed();
+    assert!(counters(&net, A).rate_limited >= 199);
+}
+
+/// Every message of a handshake and of a rekey, changed in every byte, cut everywhere, and again
+/// as it was: nothing but counters moves.
+#[test]
+fn changed_cut_and_repeated_messages_change_nothing() {
+    let mut net = Net::pair(|_, config| config.post_quantum = true);
+    net.run(seconds(1));
+    let spi = net.sides[A].sending().inbound.spi;
+    net.report(A, |report| report.rekey = Some(spi));
+    net.run(seconds(1));
+    net.assert_agreed();
+    let log = net.log.clone();
+    let pairs = net
+        .sides
+        .each_ref()
+        .map(|side| side.pairs.keys().copied().collect::<Vec<_>>());
+    let states = net.sides.each_ref().map(|side| side.states.len());
+    let mut random = Seeded(5);
+    for (from, transmit) in &log {
+        let data = transmit
+            .data
+            .strip_prefix(&[0; 4])
+            .unwrap_or(&transmit.data);
+        for i in 0..data.len() {
+            let mut flip = [0];
+            random.fill(&mut flip);
+            let mut changed = data.to_vec();
+            changed[i] ^= flip[0].max(1);
+            for bytes in [&changed[..], &data[..i], data] {
+                let now = net.now;
+                let (local, remote) = (transmit.remote, transmit.local);
+                let to = 1 - from;
+                net.sides[to]
+                    .endpoint
+                    .handle_datagram(now, local, remote, bytes);
+                while net.sides[to].endpoint.poll_transmit().is_some() {}
+                while let Some(event) = net.sides[to].endpoint.poll_event() {
+                    net.sides[to].apply(event);
+                }
+            }
+        }
+    }
+    for side in [A, B] {
+        let now: Vec<_> = net.sides[side].pairs.keys().copied().collect();
+        assert_eq!(now, pairs[side]);
+        assert_eq!(net.sides[side].states.len(), states[side]);
+    }
+    net.run(seconds(100));
+    net.assert_agreed();
+}
+
+#[test]
+fn strangers_get_no_answer() {
+    let mut net = Net::new();
+    net.configure(B, |_| {});
+    let message = first_message();
+    let now = net.now;
+    let local = "198.51.100.1:500".parse().unwrap();
+    let remote = "203.0.113.200:500".parse().unwrap();
+    net.sides[B]
+        .endpoint
+        .handle_datagram(now, local, remote, &message);
+    assert_eq!(net.sides[B].endpoint.poll_transmit(), None);
+    assert_eq!(counters(&net, B).unknown_peer, 1);
+}
