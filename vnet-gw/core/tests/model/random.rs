@@ -117,8 +117,11 @@ proptest! {
 
     /// Whatever is broken in a good template, the answer is a topology or an error, never a panic.
     #[test]
-    fn nothing_panics(at in 0usize..2_000, junk in "[\\[\\]{}\",:a-z0-9'()/\u{e9}]{0,6}") {
-        let text = include_str!("../fixtures/exported.json");
+    fn nothing_panics(gateways in any::<bool>(), at in 0usize..2_000, junk in "[\\[\\]{}\",:a-z0-9'()/\u{e9}]{0,6}") {
+        let text = match gateways {
+            true => include_str!("../fixtures/gateways.json"),
+            false => include_str!("../fixtures/exported.json"),
+        };
         let start = (0..=at * text.len() / 2_000).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
         let broken = format!("{}{junk}{}", &text[..start], &text[start..]);
         let _ = vnet_gw_core::model::parse_template(&broken, &Default::default());
