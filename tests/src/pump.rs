@@ -18,6 +18,7 @@ use vnet_gw::{
 };
 use vnet_gw_core::{
     compile::{GatewayImage, GatewayInstance},
+    model::ResourceId,
     packet::{Segments, VirtioHeader},
     sa::Encapsulation,
 };
@@ -66,7 +67,7 @@ impl Pump {
             Encapsulation::Esp { local, .. } => local,
             Encapsulation::Udp { local, .. } => local.ip(),
         };
-        let gateway = image(port, local);
+        let gateway = image_of(&port.device, port.mac, local);
         let engine = netns.enter(|| io::open(&gateway, choice))??;
         let stop = Arc::new(AtomicBool::new(false));
         let counts = Arc::new(Counts::default());
@@ -109,13 +110,13 @@ impl Drop for Pump {
     }
 }
 
-/// The gateway of a port, as far as an engine looks at it.
-pub fn image(port: &GatewayPort, public_address: IpAddr) -> GatewayImage {
+/// A gateway with one address, as far as an engine looks at it.
+pub fn image_of(device: &str, mac: [u8; 6], public_address: IpAddr) -> GatewayImage {
     GatewayImage {
-        id: port.id.clone(),
-        vnet: port.vnet.clone(),
-        device: port.device.clone(),
-        mac: port.mac,
+        id: ResourceId::new("gateway"),
+        vnet: ResourceId::new("vnet"),
+        device: device.to_owned(),
+        mac,
         instances: vec![GatewayInstance {
             name: "a".into(),
             private_address: IpAddr::from([10, 1, 255, 4]),

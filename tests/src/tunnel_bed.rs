@@ -44,7 +44,8 @@ pub struct Plan {
     /// Of the underlay.
     pub mtu: u32,
     pub bandwidth: Option<u64>,
-    pub engine: EngineChoice,
+    /// Of A and of B.
+    pub engines: [EngineChoice; 2],
 }
 
 impl Default for Plan {
@@ -57,7 +58,7 @@ impl Default for Plan {
             tunnels: 1,
             mtu: 1500,
             bandwidth: None,
-            engine: EngineChoice::Gso,
+            engines: [EngineChoice::Gso; 2],
         }
     }
 }
@@ -171,7 +172,7 @@ impl Side {
     ) -> Result<Self> {
         let image = gateway(plan, side, local, remote);
         let options = WorkerOptions {
-            engine: plan.engine,
+            engine: plan.engines[side],
         };
         let (worker, said) = netns
             .enter(|| Worker::start(&image, options))?

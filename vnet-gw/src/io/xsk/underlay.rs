@@ -221,6 +221,7 @@ impl Underlay for Rings {
         self.kernel.ready(ready);
         if ready.contains(token(&borrowed(&self.changes))) && self.changes.any() {
             self.paths.changed();
+            self.paths.refresh(self.device.as_mut());
         }
         for socket in self.device.iter().flat_map(|device| &device.sockets) {
             self.ready |= ready.contains(token(&borrowed(socket)));
