@@ -6,6 +6,7 @@ mod bench;
 mod btf;
 mod debian;
 mod ebpf;
+mod fuzz;
 mod kernels;
 mod packages;
 mod run;
@@ -53,6 +54,8 @@ enum Command {
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
+    /// Fuzz what reads bytes from outside, guided by coverage
+    Fuzz(fuzz::Options),
     /// Inside a kernel under test, what `test --kernels` starts there
     #[command(hide = true)]
     Guest,
@@ -122,6 +125,7 @@ fn work(cli: Cli) -> Result<ExitCode> {
         Command::Test { args, .. } => test::run(&args),
         Command::Bench(Bench::Fastpath { args }) => bench::fastpath(&args),
         Command::Bench(Bench::Vpn { args }) => bench::vpn(&args),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest => Ok(kernels::guest()),
     }
 }

@@ -78,11 +78,17 @@ fn formatting() -> Result<()> {
     let mut command = tree::cargo();
     command.args(["fmt", "--all", "--check"]);
     step::run("checking the format", &mut command)?;
-    let mut command = tree::cargo();
-    command
-        .args(["fmt", "--check"])
-        .current_dir(tree::root().join("vnet-gw-ebpf"));
-    step::run("checking the format of the eBPF programs", &mut command)
+    for (what, folder) in [
+        ("the eBPF programs", "vnet-gw-ebpf"),
+        ("the fuzz targets", "tests/fuzz"),
+    ] {
+        let mut command = tree::cargo();
+        command
+            .args(["fmt", "--check"])
+            .current_dir(tree::root().join(folder));
+        step::run(&format!("checking the format of {what}"), &mut command)?;
+    }
+    Ok(())
 }
 
 fn lints() -> Result<()> {
@@ -111,7 +117,7 @@ fn lints() -> Result<()> {
 }
 
 /// This machine's target triple.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     tree::output(Command::new("rustc").arg("-vV"))
         .and_then(|out| {
             Some(

@@ -1,0 +1,16 @@
+//! The fuzz targets: each a function that takes any bytes and must neither panic nor break the
+//! promises that it checks. `cargo xtask fuzz` builds the binaries below `src/bin` around them,
+//! instrumented, and runs them with libFuzzer.
+#![forbid(unsafe_code)]
+
+mod arm_template;
+mod esp_open;
+mod ike_codec;
+mod ike_endpoint;
+mod inner;
+mod input;
+
+pub use arm_template::arm_template;
+pub use esp_open::esp_open;
+pub use ike_codec::ike_codec;
+pub use ike_endpoint::ike_endpoint;
