@@ -7,3 +7,4 @@ pub mod regions;
 pub mod report;
 pub mod tap;
 pub mod tunnel_bed;
+pub mod vpn_bed;

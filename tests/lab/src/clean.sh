@@ -26,7 +26,8 @@ done
 for pid in $(inside); do kill -KILL "$pid" 2>/dev/null; done
 
 for name in $(cat "$dir/instances" 2>/dev/null); do
-    rm -rf "/sys/fs/bpf/vnet-gw/$name" "/run/vnet-gw/$name.sock" "/run/vnet-gw/$name.lock"
+    rm -rf "/sys/fs/bpf/vnet-gw/$name" "/run/vnet-gw/$name.sock" "/run/vnet-gw/$name.lock" \
+        "/var/lib/vnet-gw/$name"
 done
 for name in $(namespaces); do
     if [ -e "/run/netns/$name" ]; then ip netns del "$name"; fi
@@ -35,6 +36,6 @@ rm -rf "$dir"
 
 # The last one out removes the empty directories.
 if rmdir "$(dirname "$dir")" 2>/dev/null; then
-    rmdir /sys/fs/bpf/vnet-gw /run/vnet-gw 2>/dev/null
+    rmdir /sys/fs/bpf/vnet-gw /run/vnet-gw /var/lib/vnet-gw 2>/dev/null
 fi
 exit 0
