@@ -11,10 +11,10 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use vnet_gw_core::{ike::Random, model::ResourceId, secret::Secret};
+use vnet_gw_core::{crypto::SystemRandom, ike::Random, model::ResourceId, secret::Secret};
 use zeroize::Zeroizing;
 
-use crate::{datapath::Instance, vpn::SystemRandom};
+use crate::datapath::Instance;
 
 /// How long a key is that nobody gave a length for.
 pub const KEY_LENGTH: usize = 32;

@@ -11,13 +11,11 @@
 mod addresses;
 mod hub;
 mod port500;
-mod random;
 mod status;
 mod thread;
 mod workers;
 
 pub use addresses::local_addresses;
-pub use random::SystemRandom;
 pub use status::{
     ConnectionStatus, GatewayStatus, InstanceStatus, TunnelStatus, VpnStatus, state_name,
 };

@@ -15,11 +15,12 @@ use tokio::{
 };
 use vnet_gw_core::{
     compile::GatewayImage,
+    crypto::SystemRandom,
     ike::{Endpoint, EndpointOptions},
 };
 
 use super::{
-    Question, SystemRandom, Tunnels,
+    Question, Tunnels,
     addresses::{AddressWatch, local_addresses},
     hub::Hub,
     port500::Sockets,

@@ -182,6 +182,14 @@ impl<I: Ike, W: Workers> Hub<I, W> {
             let troubled = |address| !self.present.contains(&address);
             gateway.run(now, &mut self.workers, self.engine, troubled);
         }
+        self.tell_troubles();
+        let tunnels = self.running_tunnels();
+        self.ike.configure(now, tunnels);
+        self.settle();
+    }
+
+    /// Before IKE's own word about the same.
+    fn tell_troubles(&mut self) {
         for gateway in self.gateways.values() {
             for connection in &gateway.image.connections {
                 for tunnel in &connection.tunnels {
@@ -193,9 +201,6 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                 }
             }
         }
-        let tunnels = self.running_tunnels();
-        self.ike.configure(now, tunnels);
-        self.settle();
     }
 
     /// The addresses of this host from now on.
@@ -205,6 +210,7 @@ impl<I: Ike, W: Workers> Hub<I, W> {
         }
         self.present = present;
         self.look_at_addresses(now);
+        self.tell_troubles();
         // Traffic moves first; sockets follow.
         self.settle();
         self.run_workers(now);
@@ -271,6 +277,7 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                     return;
                 }
                 log::info!("port {PORT} of {address}: open");
+                self.tell_troubles();
                 self.ike.local_address(now, address, true);
             }
             Err(error) => {
@@ -285,6 +292,7 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                     attempts: attempts.saturating_add(1),
                 };
                 self.trouble.insert(address, trouble);
+                self.tell_troubles();
                 self.ike.local_address(now, address, false);
             }
         }

@@ -482,7 +482,10 @@ fn an_address_that_goes_takes_its_tunnels_only_and_brings_them_back() {
     assert_eq!(bench.tunnel(1).0, TunnelState::Unknown);
 
     bench.hub.addresses(bench.now, set(&HERE));
+    // What IKE says as soon as it has the address again counts.
+    bench.events.borrow_mut().push_back(connected(2));
     bench.ports(&mut open, &nobody);
+    assert_eq!(bench.tunnel(2).0, TunnelState::Connected);
     assert_eq!(
         bench.said(),
         ["a has 192.0.2.1 192.0.2.2 and 1", "address 192.0.2.2 true"]
