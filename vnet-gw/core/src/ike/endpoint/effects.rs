@@ -85,6 +85,8 @@ impl Endpoint {
             return self.put(key, Sa::Established(sa));
         }
         let begun = sa.begun;
+        // Its pair waits for the one before it to go, which the next lines may do.
+        let waits = self.cx.connected.contains(&id);
         self.put(key, Sa::Established(sa));
         if initial_contact {
             self.initial_contact(id, begun);
@@ -93,6 +95,7 @@ impl Endpoint {
             return;
         };
         tunnel.sas.insert(key);
+        tunnel.several |= waits;
         tunnel.succeeded();
         self.abandon_attempt(id);
         self.settle(now, id, key);

@@ -20,6 +20,9 @@ fn an_initiator_that_restarts_replaces_what_was() {
     net.run(seconds(1));
     net.assert_agreed();
     assert_eq!(net.sides[B].ups, 2);
+    // Nothing else is left to send on, so it waits for nothing.
+    let sending = net.sides[B].sending().outbound.spi;
+    assert_eq!(sending, net.sides[A].sending().inbound.spi);
 }
 
 #[test]
