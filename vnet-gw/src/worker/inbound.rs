@@ -1,11 +1,15 @@
 //! From the underlay to the gateway's port: open, check, put together.
 
-use std::{io, net::SocketAddr, ops::Range};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
 
 use tokio::sync::mpsc;
 use vnet_gw_core::{
     esp::{OpenError, spi_of},
-    packet::{Coalescer, Flow, VirtioHeader, clamp_mss, ecn},
+    packet::{Coalescer, VirtioHeader, clamp_mss, ecn},
     sa::TUNNEL_MTU,
 };
 
@@ -122,7 +126,7 @@ impl Opener {
         let cells = &tunnel.cells;
         let bytes = &mut packet[inner.clone()];
         // Whoever is behind another connection, or behind none, cannot send from here.
-        let source = Flow::of(bytes)?.source;
+        let source = source(bytes)?;
         if tunnels
             .routes
             .find(source)
@@ -173,5 +177,13 @@ impl Opener {
         if self.out.try_send(message).is_err() {
             counters.ike_overflow.add(1);
         }
+    }
+}
+
+/// Of a packet whose header was looked at when it was opened.
+fn source(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(IpAddr::from(*packet.get(12..)?.first_chunk::<4>()?)),
+        _ => Some(IpAddr::from(*packet.get(8..)?.first_chunk::<16>()?)),
     }
 }

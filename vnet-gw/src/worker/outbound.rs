@@ -61,6 +61,8 @@ struct Way<'a> {
     to: Outgoing,
     /// What fits into one packet of the underlay.
     fits: usize,
+    /// It may be TCP's first packet, which comes alone.
+    clamp: bool,
     failures: &'a mut Failures,
     packets: u64,
     bytes: u64,
@@ -71,10 +73,7 @@ impl Way<'_> {
     fn send(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
         let offset = self.pair.sa.payload_offset();
         let room = self.pair.sa.sealed_len(length);
-        if self.underlay.pending() >= FLUSH {
-            self.flush();
-        }
-        if self.underlay.slot(&self.to, room).is_none() {
+        if self.underlay.pending() >= FLUSH || self.underlay.slot(&self.to, room).is_none() {
             self.flush();
         }
         let Some(slot) = self.underlay.slot(&self.to, room) else {
@@ -84,7 +83,9 @@ impl Way<'_> {
         let Some(length) = write(&mut slot[offset..]) else {
             return;
         };
-        clamp_mss(&mut slot[offset..offset + length], self.fits);
+        if self.clamp {
+            clamp_mss(&mut slot[offset..offset + length], self.fits);
+        }
         // Fails when the SA is used up, which `choose` has looked at.
         if let Ok(sealed) = self.pair.sa.seal(slot, length) {
             self.underlay.commit(sealed);
@@ -149,6 +150,7 @@ impl Sealer {
                 dont_fragment: longest.min(most) <= fits,
             },
             fits,
+            clamp: segments.len() == 1,
             failures: &mut self.failures,
             packets: 0,
             bytes: 0,
