@@ -31,7 +31,7 @@ use crate::worker::EngineChoice;
 /// How long the end may take: peers are told, and not waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a change of the data path waits for the taps that it is to attach to.
-const PREPARATION: Duration = Duration::from_millis(200);
+const PREPARATION: Duration = Duration::from_secs(1);
 /// Messages of workers that are taken in one turn, before timers and ports have theirs.
 const TURN: usize = 64;
 /// How often the addresses are read where the kernel does not tell of their changes.

@@ -446,7 +446,10 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                 };
                 (tunnel, command)
             }
-            Event::Path { tunnel, usable } => (tunnel, Command::Path { tunnel, usable }),
+            Event::Path { tunnel, usable } => {
+                self.tunnels.path(tunnel, usable);
+                (tunnel, Command::Path { tunnel, usable })
+            }
         };
         let Some(gateway) = self.tunnels.gateway(tunnel) else {
             return;

@@ -322,6 +322,10 @@ fn an_sa_is_in_place_before_the_message_leaves() {
             inbound: Spi(7),
         },
         connected(1),
+        Event::Path {
+            tunnel: TunnelId(1),
+            usable: false,
+        },
         // Of a tunnel that is not ours any more.
         Event::Path {
             tunnel: TunnelId(9),
@@ -336,12 +340,15 @@ fn an_sa_is_in_place_before_the_message_leaves() {
         [
             "datagram 192.0.2.1:500 198.51.100.1:500 5",
             "a send on",
+            "a path",
             "a sends 4500"
         ]
     );
     let outbox = bench.hub.outbox();
     assert_eq!((outbox.len(), outbox[0].data.len()), (1, 500));
-    assert_eq!(bench.tunnel(1), (TunnelState::Connected, "AES".into()));
+    let (state, reason) = bench.tunnel(1);
+    assert_eq!(state, TunnelState::Connected);
+    assert_eq!(reason, "AES; does not answer at the moment");
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct Tunnel {
     reason: String,
     /// What IKE says does not count while its gateway or address is out of order.
     troubled: bool,
+    /// Its path answers; else flows keep off it, whatever its state is.
+    usable: bool,
     /// The last failure that was logged as one, until it is connected: attempts that end the same
     /// way again and again are told once.
     told: Option<String>,
@@ -55,6 +57,7 @@ impl Tunnels {
                         state: TunnelState::Unknown,
                         reason: String::new(),
                         troubled: false,
+                        usable: true,
                         told: None,
                         last_established: None,
                         counted: TunnelCounters::default(),
@@ -95,6 +98,24 @@ impl Tunnels {
         tunnel.troubled = trouble.is_some();
     }
 
+    /// The path of a tunnel does not answer, or does again.
+    pub(super) fn path(&mut self, id: TunnelId, usable: bool) {
+        let Some(tunnel) = self.0.get_mut(&id).filter(|one| one.usable != usable) else {
+            return;
+        };
+        tunnel.usable = usable;
+        // One that is not connected says why already.
+        if tunnel.state != TunnelState::Connected {
+            return;
+        }
+        let (connection, ends) = (tunnel.connection.name(), Ends(tunnel.local, tunnel.remote));
+        if usable {
+            log::info!("connection {connection}: tunnel {ends} answers again");
+        } else {
+            log::warn!("connection {connection}: tunnel {ends} does not answer; traffic leaves it");
+        }
+    }
+
     /// Adds what a worker that ends has counted.
     pub(super) fn keep(&mut self, id: TunnelId, counters: TunnelCounters) {
         if let Some(tunnel) = self.0.get_mut(&id) {
@@ -106,6 +127,9 @@ impl Tunnels {
         if let Some(tunnel) = self.0.get(&status.id) {
             status.state = tunnel.state;
             status.reason.clone_from(&tunnel.reason);
+            if tunnel.state == TunnelState::Connected && !tunnel.usable {
+                status.reason.push_str("; does not answer at the moment");
+            }
             status.last_established = tunnel.last_established;
             status.counters = tunnel.counted;
         }
