@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vnet_gw::worker::{Command, FromWorker, Worker, WorkerOptions};
+use vnet_gw::worker::{Command, EngineChoice, FromWorker, Worker, WorkerOptions};
 use vnet_gw_core::sa::Encapsulation;
 use vnet_gw_lab::probe::{Flow, Outcome, Ping, tcp};
 use vnet_gw_tests::tunnel_bed::{PORT, Plan, Side, TunnelBed, UPLINK, public, tunnel_id};
@@ -251,18 +251,17 @@ fn nothing_is_left_of_a_worker_that_was_dropped() {
         ..
     } = a;
     assert!(netns.packets(PORT).is_ok());
-    let start = || {
-        netns
-            .enter(|| Worker::start(&image, WorkerOptions::default()))
-            .unwrap()
+    let options = || WorkerOptions {
+        engine: EngineChoice::Gso,
     };
+    let start = || netns.enter(|| Worker::start(&image, options())).unwrap();
     // While it runs, another finds all taken, and says what.
     let error = start().err().unwrap().to_string();
     assert!(error.contains(PORT), "{error}");
     let mut other = image.clone();
     other.device = "vpn1".to_owned();
     let error = netns
-        .enter(|| Worker::start(&other, WorkerOptions::default()))
+        .enter(|| Worker::start(&other, options()))
         .unwrap()
         .err()
         .unwrap()

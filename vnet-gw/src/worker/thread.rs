@@ -46,11 +46,11 @@ pub(super) fn run(
     shared: Shared,
     configuration: &Configuration,
 ) {
-    let out = shared.out.clone();
+    // Kept from the beginning, so that the last word finds room whatever else waits.
+    let last_word = shared.out.clone().try_reserve_owned();
     let result = Gateway::new(port, underlay, shared, configuration).and_then(Gateway::work);
-    if let Err(error) = result {
-        // Whoever does not listen any more has dropped the worker.
-        let _ = out.blocking_send(FromWorker::Failed(error.to_string()));
+    if let (Err(error), Ok(last_word)) = (result, last_word) {
+        last_word.send(FromWorker::Failed(error.to_string()));
     }
 }
 
@@ -96,7 +96,9 @@ impl Gateway {
         gateway.poll.watch(gateway.shared.wake.as_fd())?;
         gateway.port.register(&gateway.poll)?;
         gateway.underlay.register(&gateway.poll)?;
-        gateway.tunnels.configure(configuration);
+        gateway
+            .tunnels
+            .configure(configuration, &mut *gateway.underlay);
         Ok(gateway)
     }
 
@@ -222,7 +224,7 @@ impl Gateway {
             log::warn!("{error}");
         }
         self.underlay.register(&self.poll)?;
-        self.tunnels.configure(new);
+        self.tunnels.configure(new, &mut *self.underlay);
         if self.bandwidth != new.bandwidth {
             self.bandwidth = new.bandwidth;
             self.sealer.bucket = Bucket::new(new.bandwidth, now);

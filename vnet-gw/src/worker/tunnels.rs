@@ -107,7 +107,7 @@ impl Tunnels {
     }
 
     /// Connections and prefixes as they are now. SAs stay: IKE takes them away.
-    pub(super) fn configure(&mut self, configuration: &Configuration) {
+    pub(super) fn configure(&mut self, configuration: &Configuration, underlay: &mut dyn Underlay) {
         for tunnel in &mut self.all {
             tunnel.connection = None;
         }
@@ -141,6 +141,15 @@ impl Tunnels {
             .map(|tunnel| tunnel.id)
             .collect();
         self.counters.keep(&known);
+        // IKE has taken the SAs of those that went, or will; then there is nothing to send.
+        for tunnel in &mut self.all {
+            if tunnel.connection.is_none()
+                && tunnel.outbound.is_empty()
+                && let Some(path) = tunnel.path.take()
+            {
+                underlay.forget(path.id);
+            }
+        }
     }
 
     /// Whom an ICMP error is from.
