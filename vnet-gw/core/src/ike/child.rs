@@ -378,9 +378,8 @@ pub(super) fn install(
     } = making.config.lifetimes;
     // Before the limit itself, and not at one number for both ends.
     let soft_bytes = child_bytes.map(|bytes| {
-        let share = f64::from(u16::from_be_bytes(cx.bytes())) / f64::from(u16::MAX);
-        let permille = 850 + (share * 100.0) as u64;
-        (bytes / 1000).saturating_mul(permille)
+        let share = 0.85 + 0.1 * f64::from(u16::from_be_bytes(cx.bytes())) / f64::from(u16::MAX);
+        (bytes as f64 * share) as u64
     });
     cx.events.push_back(Event::ChildUp(Box::new(ChildSa {
         tunnel: making.config.id,

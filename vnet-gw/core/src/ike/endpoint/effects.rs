@@ -286,6 +286,8 @@ impl Endpoint {
             (TunnelState::Connected, sa.algorithms())
         } else if let Some(problem) = current.and_then(|sa| sa.problem.clone()) {
             (TunnelState::NotConnected, problem)
+        } else if current.is_some() {
+            (TunnelState::NotConnected, "the IKE SA has no CHILD SA at the moment".to_owned())
         } else {
             return;
         };

@@ -78,6 +78,7 @@ impl Endpoint {
 
     /// Ends what a tunnel has, politely.
     fn take_down(&mut self, now: Instant, tunnel: Tunnel) {
+        self.cx.connected.remove(&tunnel.config.id);
         if let Some(key) = tunnel.attempt {
             self.drop_attempt(key);
         }

@@ -1,10 +1,11 @@
 //! CREATE_CHILD_SA of the peer (RFC 7296, 1.3, 2.8, 2.25).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Established, Exchange, Life, REPLACED, Task};
 use crate::{
     ike::{
+        Event,
         channel::Message,
         child::{ChildPayloads, ChildRefused, Making, answer, install},
         codec::{Notify, NotifyType, Payload, Protocol},
@@ -15,6 +16,9 @@ use crate::{
 
 /// CHILD SAs that an IKE SA may have: a pair for each pair of prefixes, and rekeys under way.
 const MOST_CHILDREN: usize = 256;
+
+/// Time for an answer to be asked for again once or twice.
+const CONFIRMED: Duration = Duration::from_secs(3);
 
 impl Established {
     pub(super) fn create_request(&mut self, cx: &mut Context, now: Instant, request: &Message) {
@@ -91,6 +95,7 @@ impl Established {
         payloads.push(Payload::SelectorsInitiator(agreed.remote_selectors.clone()));
         payloads.push(Payload::SelectorsResponder(agreed.local_selectors.clone()));
         let encapsulation = self.nat.encapsulation(self.channel.path);
+        let first = self.children.is_empty();
         let child = install(
             cx,
             now,
@@ -100,16 +105,18 @@ impl Established {
                 encapsulation,
                 initiator: false,
                 nonces: (theirs, &ours),
-                // While the old one lasts, the peer may not have this one yet.
-                send_at_once: old.is_none(),
+                // While others last, for the peer may not have this one yet.
+                send_at_once: first,
             },
             agreed,
         );
         let new = child.inbound;
         self.children.push(child);
         self.problem = None;
-        if let Some(old) = old {
-            self.child_replaced(now, old, new, theirs.min(&ours));
+        match old {
+            Some(old) => self.child_replaced(now, old, new, theirs.min(&ours)),
+            None if !first => self.unconfirmed = Some((new, now + CONFIRMED)),
+            None => {}
         }
         self.channel.respond(cx, now, &request.header, &payloads);
         Ok(())
@@ -157,6 +164,16 @@ impl Established {
                 // The peer deletes it. If it does not, we do.
                 child.expires = child.expires.min(now + REPLACED);
             }
+        }
+    }
+
+    /// The peer has the pair that it asked for beside others.
+    pub(super) fn confirm_child(&mut self, cx: &mut Context) {
+        if let Some((inbound, _)) = self.unconfirmed.take()
+            && self.child(inbound).is_some_and(|child| !child.deleting)
+        {
+            let tunnel = self.config.id;
+            cx.events.push_back(Event::ChildReady { tunnel, inbound });
         }
     }
 

@@ -119,6 +119,8 @@ pub(super) struct Established {
     /// The last sign of life that ESP gave.
     seen: Instant,
     followup: Option<followup::FollowUp>,
+    /// A pair that the peer asked for beside others, and when it has surely heard that it is there.
+    unconfirmed: Option<(Spi, Instant)>,
 }
 
 /// What an established SA begins with.
@@ -160,6 +162,7 @@ impl Established {
             create_at: None,
             seen: now,
             followup: None,
+            unconfirmed: None,
         }
     }
 
@@ -245,6 +248,8 @@ impl Established {
     }
 
     fn request(&mut self, cx: &mut Context, now: Instant, request: &Message) {
+        // With a window of one, a new request says that the last answer was heard.
+        self.confirm_child(cx);
         match request.header.exchange {
             ExchangeType::INFORMATIONAL => self.informational(cx, now, request),
             ExchangeType::CREATE_CHILD_SA => self.create_request(cx, now, request),
@@ -264,7 +269,13 @@ impl Established {
                 cx.release_child_spi(exchange.offer.inbound);
             }
             Some(Exchange::Child(exchange)) => self.child_response(cx, now, exchange, response),
-            Some(Exchange::DeleteChild(spi)) => self.remove_child(cx, spi),
+            Some(Exchange::DeleteChild(spi)) => {
+                self.remove_child(cx, spi);
+                if self.children.is_empty() && self.life == Life::Open && !self.leaving() {
+                    // Its time was over before it had a successor.
+                    self.enqueue(cx, now, Task::CreateChild);
+                }
+            }
             Some(Exchange::Ike(offer)) => self.rekey_ike_response(cx, now, offer, response),
             Some(Exchange::DeleteIke) => self.end(cx, Ending::Deleted),
         }
@@ -431,6 +442,7 @@ impl Established {
             at = at.min(self.channel.spoke + cx.options.keepalive);
         }
         at = earlier(Some(at), self.channel.deadline()).unwrap_or(at);
+        at = earlier(Some(at), self.unconfirmed.map(|(_, until)| until)).unwrap_or(at);
         for child in &self.children {
             at = at.min(child.expires);
             if child.rekeys() {
@@ -472,6 +484,9 @@ impl Established {
                     .request(cx, now, ExchangeType::INFORMATIONAL, &[delete]);
             }
             return self.end(cx, Ending::Expired);
+        }
+        if self.unconfirmed.is_some_and(|(_, until)| now >= until) {
+            self.confirm_child(cx);
         }
         match self.life {
             Life::Open => self.on_timeout_open(cx, now),

@@ -38,6 +38,23 @@ fn wrong_key() {
 }
 
 #[test]
+fn a_refusal_that_is_lost_is_told_again() {
+    let mut net = Net::new();
+    let mut answers = 0;
+    net.filter = Box::new(move |side, _| {
+        answers += usize::from(side == B);
+        side == A || answers != 2
+    });
+    net.configure_both(|side, config| {
+        if side == B {
+            config.key = Secret::new(*b"another");
+        }
+    });
+    net.run(Duration::from_millis(1500));
+    says(&net, A, "the shared key does not match");
+}
+
+#[test]
 fn wrong_proposal() {
     let net = outcome(|side, config| {
         if side == B {

@@ -104,6 +104,26 @@ fn a_rekey_survives_the_loss_of_any_one_message() {
 }
 
 #[test]
+fn a_child_that_could_not_be_rekeyed_in_time_is_made_anew() {
+    let mut net = Net::pair(|side, config| {
+        config.lifetimes = lifetimes(28_800, if side == A { 300 } else { 27_000 });
+        // The group is not asked for before the rekey (RFC 7296, 2.17).
+        config.esp = vec![esp((side == A).then_some(Group::Curve25519))];
+    });
+    net.run(seconds(299));
+    net.assert_agreed();
+    assert_eq!(net.sides[A].ups, 1);
+    net.run(seconds(5));
+    assert!(
+        net.sides[A]
+            .reason
+            .contains("the peer refused the proposal for ESP")
+    );
+    assert!(net.sides.iter().all(|side| side.pairs.is_empty()));
+    assert_eq!(net.status(A).len(), 1, "the IKE SA stays");
+}
+
+#[test]
 fn another_group_than_the_guessed_one_is_asked_for() {
     let mut net = Net::pair(|side, config| {
         config.lifetimes = lifetimes(28_800, 27_000);
