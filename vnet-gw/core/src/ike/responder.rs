@@ -215,7 +215,10 @@ impl HalfOpen {
         self.negotiated
             .channel
             .respond(cx, now, &request.header, &[payload]);
-        Answered::Failed
+        // The answer may be lost: it is kept as long as the SA would be, and nothing else is
+        // answered.
+        self.negotiated.channel.answers = false;
+        Answered::HalfOpen(Box::new(self))
     }
 
     fn intermediate(mut self, cx: &mut Context, now: Instant, request: &Message) -> Answered {

@@ -287,7 +287,10 @@ impl Endpoint {
         } else if let Some(problem) = current.and_then(|sa| sa.problem.clone()) {
             (TunnelState::NotConnected, problem)
         } else if current.is_some() {
-            (TunnelState::NotConnected, "the IKE SA has no CHILD SA at the moment".to_owned())
+            (
+                TunnelState::NotConnected,
+                "the IKE SA has no CHILD SA at the moment".to_owned(),
+            )
         } else {
             return;
         };
@@ -390,6 +393,7 @@ impl Endpoint {
                 sa.on_timeout(cx, now);
                 let id = sa.tunnel();
                 self.put(key, Sa::Established(sa));
+                self.drain(now);
                 return self.refresh(id);
             }
         };

@@ -92,6 +92,7 @@ impl Endpoint {
                 if heard {
                     self.heard(tunnel, key);
                 }
+                self.drain(now);
                 self.refresh(tunnel);
             }
         }

@@ -140,8 +140,8 @@ impl Endpoint {
                 self.address_came(now, id);
             } else {
                 self.address_went(id);
+                self.refresh(id);
             }
-            self.refresh(id);
             self.schedule_tunnel(id);
         }
     }
@@ -170,6 +170,8 @@ impl Endpoint {
         };
         match tunnel.current {
             Some(current) => {
+                let reason = "asking whether the peer still is there".to_owned();
+                tunnel.set_state(&mut self.cx, TunnelState::Connecting, reason);
                 self.with(current, |sa, cx| sa.probe(cx, now));
             }
             None if tunnel.initiates() => {
@@ -243,6 +245,20 @@ impl Endpoint {
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.note(&mut self.cx, now, reason);
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::ike) fn delete_child_now(
+        &mut self,
+        now: Instant,
+        id: TunnelId,
+        spi: crate::sa::Spi,
+    ) {
+        let current = self.tunnels.get(&id).and_then(|tunnel| tunnel.current);
+        if let Some(current) = current {
+            self.with(current, |sa, cx| sa.delete_child(cx, now, spi));
+        }
+        self.drain(now);
     }
 
     /// Rekeys the IKE SA out of turn: collisions need a time that is known.

@@ -49,7 +49,7 @@ impl Established {
             Ok(()) => {}
             Err(refused) => {
                 if self.children.is_empty() {
-                    self.problem = Some(refused.reason);
+                    self.problem.get_or_insert(refused.reason);
                 }
                 self.refuse(cx, now, request, refused.notify);
             }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Ending, Established, Exchange};
+use super::{Ending, Established, Exchange, Task};
 use crate::{
     ike::{
+        ConnectionMode,
         channel::Message,
         codec::{Delete, NotifyType, Payload},
         context::Context,
@@ -57,6 +58,9 @@ impl Established {
         let coming = matches!(&self.exchange, Some(Exchange::Child(_)));
         if self.children.is_empty() && !coming && !replaced {
             self.without_child(cx, now, "the peer deleted the CHILD SA".to_owned());
+            if self.config.mode != ConnectionMode::ResponderOnly {
+                self.enqueue(cx, now, Task::CreateChild);
+            }
         }
         (!told).then_some(inbound)
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    Event, Identity, IkeProposal, Lifetimes, TunnelConfig,
+    ConnectionMode, Event, Identity, IkeProposal, Lifetimes, TunnelConfig,
     channel::{Channel, Message, Received},
     child::{Child, ChildOffer, rekey_after},
     codec::{ExchangeType, Notify, NotifyType, Packet, Payload},
@@ -245,6 +245,7 @@ impl Established {
             self.moved(cx);
         }
         self.pump(cx, now);
+        self.ensure_child(cx, now);
     }
 
     fn request(&mut self, cx: &mut Context, now: Instant, request: &Message) {
@@ -269,13 +270,7 @@ impl Established {
                 cx.release_child_spi(exchange.offer.inbound);
             }
             Some(Exchange::Child(exchange)) => self.child_response(cx, now, exchange, response),
-            Some(Exchange::DeleteChild(spi)) => {
-                self.remove_child(cx, spi);
-                if self.children.is_empty() && self.life == Life::Open && !self.leaving() {
-                    // Its time was over before it had a successor.
-                    self.enqueue(cx, now, Task::CreateChild);
-                }
-            }
+            Some(Exchange::DeleteChild(spi)) => self.remove_child(cx, spi),
             Some(Exchange::Ike(offer)) => self.rekey_ike_response(cx, now, offer, response),
             Some(Exchange::DeleteIke) => self.end(cx, Ending::Deleted),
         }
@@ -404,11 +399,27 @@ impl Established {
             .find(|child| child.inbound == inbound)
     }
 
-    /// Makes a child again after a while, when we are the one to do that.
+    /// Makes a child again after a while; first the side that made the IKE SA, for both would make
+    /// one each.
     fn create_later(&mut self, cx: &mut Context, now: Instant, wait: Duration) {
-        let ours = self.channel.spis.ours_is_initiator;
-        if ours && self.children.is_empty() && self.life == Life::Open {
+        let asks = self.config.mode != ConnectionMode::ResponderOnly;
+        if asks && self.children.is_empty() && self.life == Life::Open && !self.leaving() {
+            let first = self.channel.spis.ours_is_initiator;
+            let wait = if first { wait } else { wait.max(LATER) * 2 };
             self.create_at = Some(now + wait + cx.jitter(wait / 2));
+        }
+    }
+
+    /// However the last child went: there is no IKE SA without one for long.
+    fn ensure_child(&mut self, cx: &mut Context, now: Instant) {
+        if !self.children.is_empty() {
+            self.create_at = None;
+            return;
+        }
+        let coming = matches!(self.exchange, Some(Exchange::Child(_)))
+            || self.queue.contains(&Task::CreateChild);
+        if self.create_at.is_none() && !coming {
+            self.create_later(cx, now, SOON);
         }
     }
 
@@ -424,7 +435,7 @@ impl Established {
 
     /// Has a child as soon as may be, if we are the one that makes it.
     pub(super) fn without_child(&mut self, cx: &mut Context, now: Instant, problem: String) {
-        self.problem = Some(problem);
+        self.problem.get_or_insert(problem);
         self.create_later(cx, now, LATER);
     }
 
@@ -501,6 +512,7 @@ impl Established {
             cx.send_keepalive(self.channel.path);
         }
         self.pump(cx, now);
+        self.ensure_child(cx, now);
     }
 
     fn on_timeout_open(&mut self, cx: &mut Context, now: Instant) {

@@ -65,7 +65,7 @@ impl Established {
         self.exchange = Some(Exchange::DeleteChild(spi));
     }
 
-    pub(super) fn delete_child(&mut self, cx: &mut Context, now: Instant, spi: Spi) {
+    pub(in crate::ike) fn delete_child(&mut self, cx: &mut Context, now: Instant, spi: Spi) {
         if let Some(child) = self.child(spi) {
             child.deleting = true;
             self.enqueue(cx, now, Task::DeleteChild(spi));

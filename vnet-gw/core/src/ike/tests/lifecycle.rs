@@ -159,3 +159,25 @@ fn quiet_peers_are_asked_and_talking_ones_are_not() {
     }
     assert_eq!(net.log.len(), before);
 }
+
+/// As `swanctl --terminate --child` does: the IKE SA stays, and the CHILD SA is wanted.
+#[test]
+fn a_child_that_the_peer_deletes_is_made_again() {
+    for deletes in [A, B] {
+        let mut net = Net::pair(|_, config| config.mode = ConnectionMode::Default);
+        net.run(seconds(20));
+        net.assert_agreed();
+        let ups = net.sides[A].ups;
+        let spi = net.sides[deletes].sending().inbound.spi;
+        let now = net.now;
+        net.sides[deletes]
+            .endpoint
+            .delete_child_now(now, TUNNEL, spi);
+        net.flush(deletes);
+        net.run(seconds(1));
+        net.assert_agreed();
+        assert_eq!(net.sides[A].ups, ups + 1);
+        net.run(seconds(200));
+        net.assert_agreed();
+    }
+}

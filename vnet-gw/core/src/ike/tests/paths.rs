@@ -81,6 +81,7 @@ fn a_local_address_that_goes_takes_the_path_with_it_at_once() {
         .endpoint
         .local_address(now, ip("192.0.2.1"), true);
     net.flush(A);
+    assert_eq!(net.sides[A].state, TunnelState::Connecting);
     net.run(seconds(1));
     assert!(net.sides[A].usable);
     net.assert_agreed();

@@ -104,7 +104,7 @@ fn a_rekey_survives_the_loss_of_any_one_message() {
 }
 
 #[test]
-fn a_child_that_could_not_be_rekeyed_in_time_is_made_anew() {
+fn a_child_that_cannot_be_rekeyed_ends_and_the_reason_is_told() {
     let mut net = Net::pair(|side, config| {
         config.lifetimes = lifetimes(28_800, if side == A { 300 } else { 27_000 });
         // The group is not asked for before the rekey (RFC 7296, 2.17).
@@ -114,13 +114,33 @@ fn a_child_that_could_not_be_rekeyed_in_time_is_made_anew() {
     net.assert_agreed();
     assert_eq!(net.sides[A].ups, 1);
     net.run(seconds(5));
-    assert!(
-        net.sides[A]
-            .reason
-            .contains("the peer refused the proposal for ESP")
+    assert_eq!(
+        net.sides[A].reason,
+        "the IKE SA has no CHILD SA at the moment"
     );
+    net.run(seconds(5));
+    let reason = &net.sides[A].reason;
+    assert!(reason.contains("refused the proposal for ESP"), "{reason}");
     assert!(net.sides.iter().all(|side| side.pairs.is_empty()));
     assert_eq!(net.status(A).len(), 1, "the IKE SA stays");
+}
+
+/// Found by the fuzzer: both sides' rekeys were on their way when the old one's time was over.
+#[test]
+fn a_child_that_ran_out_on_both_sides_has_a_successor() {
+    for seed in 1..6 {
+        let mut net = Net::seeded(EndpointOptions::default(), seed);
+        net.configure_both(|_, config| {
+            config.mode = ConnectionMode::Default;
+            config.lifetimes = lifetimes(4000, 25);
+        });
+        net.run(seconds(20));
+        net.filter = Box::new(|_, _| false);
+        net.run(Duration::from_millis(5700));
+        net.filter = Box::new(|_, _| true);
+        net.run(seconds(12));
+        net.settle();
+    }
 }
 
 #[test]
@@ -164,14 +184,14 @@ fn thousands_of_seconds_of_short_lifetimes_on_both_sides() {
             .filter(|s| s.0 == TunnelState::NotConnected);
         assert_eq!(connected.count(), 0, "{:?}", net.sides[A].states);
         // Whatever is under way now comes to its end.
-        net.configure_states_settle();
+        net.settle();
     }
 }
 
 impl Net {
     /// Looks for a moment in which nothing is under way.
     #[track_caller]
-    fn configure_states_settle(&mut self) {
+    fn settle(&mut self) {
         for _ in 0..200 {
             let quiet = [A, B]
                 .iter()
