@@ -236,6 +236,8 @@ fn neighbours_and_routes_are_followed() -> Result<()> {
         near.host.ip(&format!("link set {device} up"))?;
     }
     near.host.ip("route replace 192.0.2.2/32 dev net1")?;
+    // Swarms of changes are followed a little later.
+    thread::sleep(Duration::from_millis(200));
     let outcome = Ping {
         patience: Duration::from_millis(300),
         ..Ping::new(far.workload.addresses[0])

@@ -18,6 +18,8 @@ use crate::io::PathId;
 const REFRESH: Duration = Duration::from_secs(5);
 /// Changes come in swarms: they are followed no more often than this.
 const SETTLE: Duration = Duration::from_millis(50);
+/// Paths looked up at once: two questions to the kernel for each.
+const STEP: usize = 8;
 
 /// One path.
 #[derive(Debug)]
@@ -41,6 +43,12 @@ impl Path {
         self.used = true;
         let direct = self.direct.is_some_and(|most| length <= most);
         direct && !std::mem::take(&mut self.confirm)
+    }
+
+    fn look_up(&mut self, rtnl: &mut Rtnl, device: Option<&Device>) {
+        if let Err(error) = self.resolve(rtnl, device) {
+            log::debug!("no route for {:?}: {error}", self.encapsulation);
+        }
     }
 
     fn resolve(&mut self, rtnl: &mut Rtnl, device: Option<&Device>) -> io::Result<()> {
@@ -74,6 +82,8 @@ pub(super) struct Paths {
     refreshed: Instant,
     /// Something changed since.
     dirty: bool,
+    /// Where looking them up again goes on, while it does.
+    next: Option<usize>,
 }
 
 impl Paths {
@@ -83,6 +93,7 @@ impl Paths {
             rtnl: Rtnl::open()?,
             refreshed: Instant::now(),
             dirty: false,
+            next: None,
         })
     }
 
@@ -102,9 +113,7 @@ impl Paths {
             confirm: false,
             used: false,
         };
-        if let Err(error) = path.resolve(&mut self.rtnl, device) {
-            log::debug!("no route for {encapsulation:?}: {error}");
-        }
+        path.look_up(&mut self.rtnl, device);
         let free = self.paths.iter().position(Option::is_none);
         let at = free.unwrap_or_else(|| {
             self.paths.push(None);
@@ -142,29 +151,50 @@ impl Paths {
         self.dirty = true;
     }
 
-    /// Looks everything up again where it is time to.
-    pub(super) fn refresh(&mut self, device: Option<&mut Device>) {
-        let since = self.refreshed.elapsed();
-        if since < SETTLE || (!self.dirty && since < REFRESH) {
-            return;
+    /// Looks one path up again.
+    pub(super) fn look_up(&mut self, path: PathId, device: Option<&Device>) {
+        if let Some(Some(path)) = self.paths.get_mut(path.0 as usize) {
+            path.look_up(&mut self.rtnl, device);
         }
-        self.refresh_now(device);
     }
 
+    /// Looks paths up again where it is time to: a few in each call, since packets wait meanwhile.
+    pub(super) fn refresh(&mut self, mut device: Option<&mut Device>) {
+        if self.next.is_none() {
+            let since = self.refreshed.elapsed();
+            if since < SETTLE || (!self.dirty && since < REFRESH) {
+                return;
+            }
+            self.begin(device.as_deref_mut());
+        }
+        self.step(STEP, device.as_deref());
+    }
+
+    /// Looks all of them up again.
     pub(super) fn refresh_now(&mut self, mut device: Option<&mut Device>) {
+        self.begin(device.as_deref_mut());
+        self.step(usize::MAX, device.as_deref());
+    }
+
+    fn begin(&mut self, device: Option<&mut Device>) {
         self.dirty = false;
-        if let Some(device) = &mut device
+        self.refreshed = Instant::now();
+        self.next = Some(0);
+        if let Some(device) = device
             && let Ok(link) = self.rtnl.link(device.link.ifindex)
         {
             device.mac = link.mac.unwrap_or(device.mac);
             device.link = link;
         }
-        for path in self.paths.iter_mut().flatten() {
-            if let Err(error) = path.resolve(&mut self.rtnl, device.as_deref()) {
-                log::debug!("no route for {:?}: {error}", path.encapsulation);
-            }
+    }
+
+    fn step(&mut self, most: usize, device: Option<&Device>) {
+        let Some(begin) = self.next else { return };
+        let end = begin.saturating_add(most);
+        for path in self.paths.iter_mut().take(end).skip(begin).flatten() {
+            path.look_up(&mut self.rtnl, device);
             path.used = false;
         }
-        self.refreshed = Instant::now();
+        self.next = (end < self.paths.len()).then_some(end);
     }
 }

@@ -221,8 +221,9 @@ impl Underlay for Rings {
         self.kernel.ready(ready);
         if ready.contains(token(&borrowed(&self.changes))) && self.changes.any() {
             self.paths.changed();
-            self.paths.refresh(self.device.as_mut());
         }
+        // Before the packets of this turn.
+        self.paths.refresh(self.device.as_mut());
         for socket in self.device.iter().flat_map(|device| &device.sockets) {
             self.ready |= ready.contains(token(&borrowed(socket)));
         }
@@ -277,7 +278,7 @@ impl Underlay for Rings {
     }
 
     fn mtu(&mut self, path: PathId) -> Option<u16> {
-        self.paths.changed();
+        self.paths.look_up(path, self.device.as_ref());
         let kernel = self.paths.get(path)?.kernel;
         self.kernel.mtu(kernel)
     }
@@ -374,7 +375,6 @@ impl Underlay for Rings {
                 });
             });
         }
-        self.paths.refresh(self.device.as_mut());
     }
 }
 
