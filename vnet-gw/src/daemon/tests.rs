@@ -93,7 +93,9 @@ impl Running {
             thread: Some(thread),
         };
         running.eventually("it answers", || {
-            Client::connect(&running.dir(), None).is_ok()
+            // An answer, not a connection alone: the loop is at work, and watches the file.
+            let client = Client::connect(&running.dir(), None);
+            client.is_ok_and(|mut client| client.ask(Request::Ports {}).is_ok())
         });
         running
     }

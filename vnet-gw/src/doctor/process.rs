@@ -22,9 +22,25 @@ const NEEDED: [(&str, u32, &str); 4] = [
     ),
 ];
 
+/// What VPN gateways need besides.
+const NEEDED_FOR_VPN: [(&str, u32, &str); 2] = [
+    ("CAP_NET_BIND_SERVICE", 10, "IKE on port 500"),
+    ("CAP_NET_RAW", 13, "ESP as protocol 50"),
+];
+
 pub(super) fn checks() -> Vec<Check> {
+    let all = "all that the daemon needs";
+    vec![capabilities(PROCESS, &NEEDED, own(), all)]
+}
+
+pub(super) fn vpn_check(subject: &str) -> Check {
+    let all = "all that VPN gateways need besides";
+    capabilities(subject, &NEEDED_FOR_VPN, own(), all)
+}
+
+fn own() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    vec![capabilities(effective(&status).unwrap_or(0))]
+    effective(&status).unwrap_or(0)
 }
 
 /// The set in the line that begins with `CapEff:`.
@@ -35,21 +51,27 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn capabilities(set: u64) -> Check {
-    let missing: Vec<String> = NEEDED
+fn capabilities(subject: &str, needed: &[(&str, u32, &str)], set: u64, all: &str) -> Check {
+    let missing: Vec<&(&str, u32, &str)> = needed
         .iter()
         .filter(|(_, number, _)| set & 1 << number == 0)
-        .map(|(name, _, what)| format!("{name} ({what})"))
         .collect();
     if missing.is_empty() {
-        return Check::ok(PROCESS, "capabilities", "all that the daemon needs");
+        return Check::ok(subject, "capabilities", all);
     }
+    let told: Vec<String> = missing
+        .iter()
+        .map(|(name, _, what)| format!("{name} ({what})"))
+        .collect();
+    let names: Vec<&str> = needed.iter().map(|(name, ..)| *name).collect();
     Check::fail(
-        PROCESS,
+        subject,
         "capabilities",
-        format!("missing: {}", missing.join(", ")),
-        "run as root, or with systemd's AmbientCapabilities=CAP_NET_ADMIN CAP_BPF CAP_PERFMON \
-         CAP_SYS_ADMIN",
+        format!("missing: {}", told.join(", ")),
+        format!(
+            "run as root, or with systemd's AmbientCapabilities={}",
+            names.join(" ")
+        ),
     )
 }
 
@@ -61,10 +83,10 @@ mod tests {
     fn missing_capabilities_are_named() {
         let status = "Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
         assert_eq!(
-            capabilities(effective(status).unwrap()).verdict,
+            capabilities(PROCESS, &NEEDED, effective(status).unwrap(), "all").verdict,
             super::super::Verdict::Ok
         );
-        let without = capabilities(0x1ff_ffff_ffff & !(1 << 39));
+        let without = capabilities(PROCESS, &NEEDED, 0x1ff_ffff_ffff & !(1 << 39), "all");
         assert_eq!(
             without.finding,
             "missing: CAP_BPF (loading programs and making maps)"

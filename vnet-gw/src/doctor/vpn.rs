@@ -7,7 +7,7 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use super::Check;
+use super::{Check, process};
 use crate::vpn::local_addresses;
 
 const VPN: &str = "vpn";
@@ -19,7 +19,7 @@ const TUN_F_USO6: libc::c_uint = 0x40;
 /// Of a host that has gateways at these addresses. `running`: their daemon runs, so that the ports
 /// are taken by it.
 pub(super) fn checks(addresses: &[IpAddr], running: bool) -> Vec<Check> {
-    let mut checks = vec![tun(), aes()];
+    let mut checks = vec![tun(), aes(), process::vpn_check(VPN)];
     let present = local_addresses().unwrap_or_default();
     for address in addresses {
         if !present.contains(address) {

@@ -7,13 +7,13 @@
 
 mod edges;
 mod gateway;
+mod ports;
 #[cfg(test)]
 mod tests;
 mod tunnels;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     mem::take,
     net::{IpAddr, SocketAddr},
     time::Instant,
@@ -27,10 +27,7 @@ use vnet_gw_core::{
 };
 
 pub(super) use self::edges::{Ike, WorkerHandle, Workers};
-use self::{
-    gateway::Gateway,
-    tunnels::{Tunnels, unhurried},
-};
+use self::{gateway::Gateway, ports::Trouble, tunnels::Tunnels};
 use super::{
     port500::PORT,
     status::{VpnStatus, sum},
@@ -52,14 +49,6 @@ pub(super) struct Hub<I, W: Workers> {
     /// Public addresses of our gateways that nothing can come or go at, and why.
     trouble: BTreeMap<IpAddr, Trouble>,
     outbox: Vec<Transmit>,
-}
-
-#[derive(Clone, Debug)]
-struct Trouble {
-    reason: String,
-    /// When to try the port again; `None` while the host does not have the address.
-    retry: Option<Instant>,
-    attempts: u32,
 }
 
 impl<I: Ike, W: Workers> Hub<I, W> {
@@ -201,103 +190,6 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                 }
             }
         }
-    }
-
-    /// The addresses of this host from now on.
-    pub(super) fn addresses(&mut self, now: Instant, present: BTreeSet<IpAddr>) {
-        if present == self.present {
-            return;
-        }
-        self.present = present;
-        self.look_at_addresses(now);
-        self.tell_troubles();
-        // Traffic moves first; sockets follow.
-        self.settle();
-        self.run_workers(now);
-    }
-
-    /// Compares the public addresses with those of the host.
-    fn look_at_addresses(&mut self, now: Instant) {
-        let public = self.public_addresses();
-        self.trouble.retain(|address, _| public.contains(address));
-        for address in public {
-            let known = self.trouble.get(&address);
-            if !self.present.contains(&address) {
-                if known.is_none_or(|trouble| trouble.retry.is_some()) {
-                    let reason = format!("this host does not have the address {address}");
-                    log::warn!("{reason}: its tunnels wait for it");
-                    self.trouble.insert(
-                        address,
-                        Trouble {
-                            reason,
-                            retry: None,
-                            attempts: 0,
-                        },
-                    );
-                    self.ike.local_address(now, address, false);
-                }
-            } else if let Some(trouble) = self.trouble.get_mut(&address)
-                && trouble.retry.is_none()
-            {
-                // Back: the port decides.
-                trouble.retry = Some(now);
-                trouble.attempts = 0;
-            }
-        }
-    }
-
-    fn public_addresses(&self) -> BTreeSet<IpAddr> {
-        let images = self.gateways.values().map(|gateway| &gateway.image);
-        images
-            .flat_map(|image| image.instances.iter().map(|one| one.public_address))
-            .collect()
-    }
-
-    /// Whether port 500 of `address` should be open.
-    pub(super) fn wants_port(&self, address: IpAddr) -> bool {
-        self.present.contains(&address) && self.public_addresses().contains(&address)
-    }
-
-    /// Addresses whose port 500 should be opened now, `open` telling which are open.
-    pub(super) fn ports_to_open(&self, now: Instant, open: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
-        let due = |address: &IpAddr| match self.trouble.get(address) {
-            None => true,
-            Some(trouble) => trouble.retry.is_some_and(|at| at <= now),
-        };
-        let mut wanted: Vec<IpAddr> = self.public_addresses().into_iter().collect();
-        wanted.retain(|address| self.present.contains(address) && !open(*address) && due(address));
-        wanted
-    }
-
-    /// What came of opening port 500 of `address`.
-    pub(super) fn port_opened(&mut self, now: Instant, address: IpAddr, result: io::Result<()>) {
-        match result {
-            Ok(()) => {
-                if self.trouble.remove(&address).is_none() {
-                    return;
-                }
-                log::info!("port {PORT} of {address}: open");
-                self.tell_troubles();
-                self.ike.local_address(now, address, true);
-            }
-            Err(error) => {
-                let attempts = self.trouble.get(&address).map_or(0, |one| one.attempts);
-                let reason = format!("port {PORT} of {address}: {}", in_words(&error));
-                if self.trouble.get(&address).map(|one| &one.reason) != Some(&reason) {
-                    log::warn!("{reason}");
-                }
-                let trouble = Trouble {
-                    reason,
-                    retry: Some(now + unhurried(attempts)),
-                    attempts: attempts.saturating_add(1),
-                };
-                self.trouble.insert(address, trouble);
-                self.tell_troubles();
-                self.ike.local_address(now, address, false);
-            }
-        }
-        self.settle();
-        self.run_workers(now);
     }
 
     /// A message that came in on port 500.
@@ -499,18 +391,5 @@ impl<I: Ike, W: Workers> Hub<I, W> {
         let mut sas = self.ike.status(now);
         sas.retain(|sa| self.tunnels.connection(sa.tunnel) == Some(connection));
         sas
-    }
-}
-
-/// What to do about a port that could not be opened.
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "taken by another program; end the other IKE daemon of this host".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "not permitted; run as root, or with CAP_NET_BIND_SERVICE".to_owned()
-        }
-        _ => error.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! The hub between an IKE and workers that do as the test says, and write down what they are told.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, time::Duration};
 
 use vnet_gw_core::{
     compile::{ConnectionImage, GatewayInstance},
@@ -498,6 +498,24 @@ fn an_address_that_goes_takes_its_tunnels_only_and_brings_them_back() {
         ["a has 192.0.2.1 192.0.2.2 and 1", "address 192.0.2.2 true"]
     );
     assert_eq!(bench.hub.next_timeout(), None);
+}
+
+#[test]
+fn an_address_that_was_missing_for_one_gateway_serves_the_next() {
+    let mut bench = Bench::new();
+    let (mut open, nobody) = (BTreeSet::new(), BTreeSet::new());
+    let away = gateway("a", &["192.0.2.9"], 1);
+    bench.hub.configure(bench.now, vec![away.clone()]);
+    bench.said();
+    bench.hub.configure(bench.now, Vec::new());
+    assert_eq!(bench.said(), ["ike ", "a stops", "address 192.0.2.9 true"]);
+    bench.hub.addresses(bench.now, set(&["192.0.2.9"]));
+    bench.said();
+    bench.hub.configure(bench.now, vec![away]);
+    bench.ports(&mut open, &nobody);
+    assert_eq!(open, set(&["192.0.2.9"]));
+    assert_eq!(bench.said(), ["a starts with 192.0.2.9", "ike 1g0"]);
+    assert_eq!(bench.tunnel(1).0, TunnelState::Unknown);
 }
 
 #[test]
