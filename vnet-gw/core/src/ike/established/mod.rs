@@ -1,5 +1,6 @@
 //! An IKE SA that is established: its tasks one after the other, its children, its end.
 
+mod clock;
 mod create;
 mod followup;
 mod informational;
@@ -19,7 +20,7 @@ use super::{
     channel::{Channel, Message, Received},
     child::{Child, ChildOffer, rekey_after},
     codec::{ExchangeType, Notify, NotifyType, Packet, Payload},
-    context::{Context, Effect, Path, earlier},
+    context::{Context, Effect, Path},
     keys::IkeKeys,
     nat::Nat,
     retransmit::NoAnswer,
@@ -437,98 +438,5 @@ impl Established {
     pub(super) fn without_child(&mut self, cx: &mut Context, now: Instant, problem: String) {
         self.problem.get_or_insert(problem);
         self.create_later(cx, now, LATER);
-    }
-
-    pub(super) fn deadline(&self, cx: &Context) -> Instant {
-        let mut at = self.expires;
-        match self.life {
-            Life::Open => {
-                at = at.min(self.rekey_at).min(self.dpd_at());
-                at = earlier(Some(at), self.create_at).unwrap_or(at);
-            }
-            Life::Replaced(until) => at = at.min(until),
-            Life::Provisional | Life::Deleting => {}
-        }
-        if self.keeps_alive() {
-            at = at.min(self.channel.spoke + cx.options.keepalive);
-        }
-        at = earlier(Some(at), self.channel.deadline()).unwrap_or(at);
-        at = earlier(Some(at), self.unconfirmed.map(|(_, until)| until)).unwrap_or(at);
-        for child in &self.children {
-            at = at.min(child.expires);
-            if child.rekeys() {
-                at = at.min(child.rekey_at);
-            }
-        }
-        at
-    }
-
-    fn dpd_at(&self) -> Instant {
-        if self.channel.busy() {
-            return self.expires;
-        }
-        self.channel.heard.max(self.seen) + self.config.dpd
-    }
-
-    /// Behind a NAT, and not only as a pretence.
-    fn keeps_alive(&self) -> bool {
-        self.nat.local && self.channel.path.floated() && !self.children.is_empty()
-    }
-
-    pub(super) fn on_timeout(&mut self, cx: &mut Context, now: Instant) {
-        if let Err(no_answer) = self.channel.on_timeout(cx, now) {
-            let ending = if self.life == Life::Deleting {
-                Ending::Deleted
-            } else {
-                Ending::NoAnswer(no_answer)
-            };
-            return self.end(cx, ending);
-        }
-        if now >= self.expires {
-            if self.life == Life::Deleting {
-                return self.end(cx, Ending::Deleted);
-            }
-            // Its keys are not used past their time; the peer is told, and not waited for.
-            let delete = Payload::Delete(super::codec::Delete::Ike);
-            if !self.channel.busy() {
-                self.channel
-                    .request(cx, now, ExchangeType::INFORMATIONAL, &[delete]);
-            }
-            return self.end(cx, Ending::Expired);
-        }
-        if self.unconfirmed.is_some_and(|(_, until)| now >= until) {
-            self.confirm_child(cx);
-        }
-        match self.life {
-            Life::Open => self.on_timeout_open(cx, now),
-            Life::Replaced(until) if now >= until => {
-                self.life = Life::Open;
-                self.delete(cx, now);
-            }
-            _ => {}
-        }
-        if self.keeps_alive() && now >= self.channel.spoke + cx.options.keepalive {
-            self.channel.spoke = now;
-            cx.send_keepalive(self.channel.path);
-        }
-        self.pump(cx, now);
-        self.ensure_child(cx, now);
-    }
-
-    fn on_timeout_open(&mut self, cx: &mut Context, now: Instant) {
-        if now >= self.rekey_at {
-            self.rekey_at = self.expires;
-            self.enqueue(cx, now, Task::RekeyIke);
-        }
-        if self.create_at.is_some_and(|at| now >= at) {
-            self.create_at = None;
-            if self.children.is_empty() {
-                self.enqueue(cx, now, Task::CreateChild);
-            }
-        }
-        self.children_on_timeout(cx, now);
-        if now >= self.dpd_at() {
-            self.enqueue(cx, now, Task::Liveness);
-        }
     }
 }
