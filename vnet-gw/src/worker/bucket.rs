@@ -95,8 +95,7 @@ mod tests {
             bucket.fill(start + Duration::from_micros(micros));
         }
         // 1,000 bytes a second, for two seconds.
-        assert!(bucket.take(1));
-        assert!((bucket.tokens + 1..).contains(&0) || bucket.tokens > 900);
+        assert!((1000..=2000).contains(&bucket.tokens), "{}", bucket.tokens);
     }
 
     #[test]

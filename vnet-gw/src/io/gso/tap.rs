@@ -3,15 +3,20 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, IoSlice, Read, Write},
+    mem,
     ops::Range,
     os::{
         fd::{AsFd, AsRawFd},
         unix::fs::OpenOptionsExt,
     },
+    slice,
 };
 
 use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
-use vnet_gw_core::packet::{VirtioHeader, virtio::VIRTIO_HEADER_LEN};
+use vnet_gw_core::packet::{
+    Segments, VirtioHeader,
+    virtio::{VIRTIO_HEADER_LEN, gso},
+};
 
 use crate::io::{InnerPacket, Poll, Port, Ready, SuperLimits, link, token};
 
@@ -39,6 +44,11 @@ pub(in crate::io) struct Tap {
     head: [u8; HEADER + ETHERNET],
     mac: [u8; 6],
     readable: bool,
+    /// Whether the kernel takes super-packets of UDP.
+    udp: bool,
+    /// For those that it does not take: as one, and one of its packets.
+    whole: Vec<u8>,
+    single: Vec<u8>,
 }
 
 impl Tap {
@@ -76,10 +86,11 @@ impl Tap {
             return Err(("setting its header", io::Error::last_os_error()));
         }
         let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
-        offload(&file, tcp | TUN_F_USO4 | TUN_F_USO6)
-            // Kernels before 6.2 do not know UDP segmentation here.
-            .or_else(|_| offload(&file, tcp))
-            .map_err(|error| ("setting its offloads", error))?;
+        // Kernels before 6.2 do not know UDP segmentation here.
+        let udp = offload(&file, tcp | TUN_F_USO4 | TUN_F_USO6).is_ok();
+        if !udp {
+            offload(&file, tcp).map_err(|error| ("setting its offloads", error))?;
+        }
         link::prepare(device, mac, mtu, QUEUE).map_err(|error| ("configuring it", error))?;
 
         let mut head = [0; HEADER + ETHERNET];
@@ -91,6 +102,9 @@ impl Tap {
             head,
             mac,
             readable: true,
+            udp,
+            whole: Vec::new(),
+            single: vec![0; MAX_BYTES],
         })
     }
 }
@@ -168,6 +182,64 @@ impl Port for Tap {
         arena: &[u8],
         parts: &[Range<usize>],
     ) -> io::Result<()> {
+        if offload.gso_type != gso::UDP_L4 {
+            return self.write_one(offload, arena, parts);
+        }
+        if self.udp {
+            match self.write_one(offload, arena, parts) {
+                // Kernels before 6.9 take fewer segments.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                result => return result,
+            }
+        }
+        self.write_each(offload, arena, parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn limits(&self) -> SuperLimits {
+        SuperLimits {
+            bytes: MAX_BYTES,
+            segments: MAX_SEGMENTS,
+        }
+    }
+}
+
+impl Tap {
+    /// Cuts up what the kernel does not take in one.
+    fn write_each(
+        &mut self,
+        offload: &VirtioHeader,
+        arena: &[u8],
+        parts: &[Range<usize>],
+    ) -> io::Result<()> {
+        let (mut whole, mut single) = (mem::take(&mut self.whole), mem::take(&mut self.single));
+        whole.clear();
+        for part in parts {
+            whole.extend_from_slice(&arena[part.clone()]);
+        }
+        let mut result = Ok(());
+        if let Ok(segments) = Segments::new(offload, &whole) {
+            for index in 0..segments.len() {
+                if let Some(length) = segments.write(index, &mut single) {
+                    let (plain, part) = (VirtioHeader::default(), 0..length);
+                    let written = self.write_one(&plain, &single, slice::from_ref(&part));
+                    result = result.and(written);
+                }
+            }
+        }
+        (self.whole, self.single) = (whole, single);
+        result
+    }
+
+    fn write_one(
+        &mut self,
+        offload: &VirtioHeader,
+        arena: &[u8],
+        parts: &[Range<usize>],
+    ) -> io::Result<()> {
         let first = parts.first().and_then(|part| arena.get(part.start));
         let Some(first) = first else {
             return Ok(());
@@ -190,16 +262,5 @@ impl Port for Tap {
         (&self.file)
             .write_vectored(&slices[..=parts.len()])
             .map(drop)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn limits(&self) -> SuperLimits {
-        SuperLimits {
-            bytes: MAX_BYTES,
-            segments: MAX_SEGMENTS,
-        }
     }
 }
