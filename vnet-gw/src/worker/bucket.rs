@@ -79,7 +79,7 @@ mod tests {
                 passed += if bucket.take(1000) { 1000 } else { 0 };
             }
         }
-        let burst = 512 << 10;
+        let burst = bucket.depth;
         assert!(
             (100_000_000..100_000_000 + burst + 2000).contains(&passed),
             "{passed}"
