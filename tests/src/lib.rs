@@ -2,9 +2,11 @@
 
 pub mod bed;
 pub mod gateway;
+pub mod ike_shell;
 pub mod pump;
 pub mod regions;
 pub mod report;
+pub mod site;
 pub mod tap;
 pub mod tunnel_bed;
 pub mod vpn_bed;

@@ -146,7 +146,7 @@ fn once_proves_every_path() {
     }
 }
 
-/// A daemon that believes vnet4-web1 to have another address must be found out.
+/// A daemon that believes vnet6-web1 to have another address must be found out.
 #[test]
 fn once_fails_where_a_path_is_broken() {
     let _turn = turn();
@@ -154,7 +154,7 @@ fn once_fails_where_a_path_is_broken() {
     let crippled = lab.dir().join("vnet-gw");
     let script = format!(
         "#!/bin/sh\n\
-         if [ \"$1\" = run ]; then sed -i 's/\"10[.]41[.]0[.]4\"/\"10.41.0.44\"/' \"$3\"; fi\n\
+         if [ \"$1\" = run ]; then sed -i 's/\"10[.]61[.]0[.]4\"/\"10.61.0.44\"/' \"$3\"; fi\n\
          exec {} \"$@\"\n",
         binary("vnet-gw").unwrap().display()
     );

@@ -31,6 +31,28 @@ pub struct Nic<'a> {
     pub forwarding: bool,
 }
 
+/// A virtualNetworkGateway, in its VNet's GatewaySubnet, which is there already.
+#[derive(Clone, Debug)]
+pub struct Gateway<'a> {
+    pub name: &'a str,
+    pub vnet: &'a str,
+    /// `VpnGw1`, …
+    pub sku: &'a str,
+    /// Of the underlay: one, or two, which makes it active-active.
+    pub addresses: &'a [&'a str],
+    /// Tag `vnet-gw:host`.
+    pub host: Option<&'a str>,
+}
+
+/// The far end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Remote<'a> {
+    /// A virtualNetworkGateway: `Vnet2Vnet`.
+    Gateway(&'a str),
+    /// A localNetworkGateway: `IPsec`.
+    Site(&'a str),
+}
+
 /// An ARM deployment template.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Template {
@@ -107,11 +129,7 @@ impl Template {
     pub fn nic(&mut self, nic: &Nic) -> &mut Self {
         let (vnet, subnet) = nic.subnet.split_once('/').unwrap_or((nic.subnet, ""));
         // Azure has a networkInterface in its VNet's region.
-        let location = self
-            .resources
-            .iter()
-            .find(|resource| resource["name"] == vnet);
-        let location = location.map_or(Value::Null, |vnet| vnet["location"].clone());
+        let location = self.location(vnet);
         let configurations: Vec<Value> = nic
             .addresses
             .iter()
@@ -171,6 +189,121 @@ impl Template {
             "properties": {"disableBgpRoutePropagation": false, "routes": routes},
         }));
         self
+    }
+
+    /// The gateway and its publicIPAddresses, named `GATEWAY-ip0`, ….
+    pub fn gateway(&mut self, gateway: &Gateway) -> &mut Self {
+        let location = self.location(gateway.vnet);
+        let public = |i: usize| format!("{}-ip{i}", gateway.name);
+        for (i, address) in gateway.addresses.iter().enumerate() {
+            self.resources.push(json!({
+                "type": "Microsoft.Network/publicIPAddresses",
+                "apiVersion": "2024-05-01",
+                "name": public(i),
+                "location": location,
+                "sku": {"name": "Standard"},
+                "properties": {"publicIPAllocationMethod": "Static", "ipAddress": address},
+            }));
+        }
+        let subnet = id("virtualNetworks/subnets", &[gateway.vnet, "GatewaySubnet"]);
+        let configurations: Vec<Value> = (0..gateway.addresses.len())
+            .map(|i| {
+                json!({
+                    "name": format!("instance{i}"),
+                    "properties": {
+                        "subnet": {"id": subnet},
+                        "publicIPAddress": {"id": id("publicIPAddresses", &[&public(i)])},
+                    },
+                })
+            })
+            .collect();
+        let mut resource = json!({
+            "type": "Microsoft.Network/virtualNetworkGateways",
+            "apiVersion": "2024-05-01",
+            "name": gateway.name,
+            "location": location,
+            "properties": {
+                "gatewayType": "Vpn",
+                "vpnType": "RouteBased",
+                "sku": {"name": gateway.sku, "tier": gateway.sku},
+                "activeActive": gateway.addresses.len() > 1,
+                "ipConfigurations": configurations,
+            },
+        });
+        if let Some(host) = gateway.host {
+            resource["tags"] = json!({"vnet-gw:host": host});
+        }
+        self.resources.push(resource);
+        self
+    }
+
+    /// A site at the other end of a tunnel.
+    pub fn local_network_gateway(
+        &mut self,
+        name: &str,
+        location: &str,
+        address: &str,
+        prefixes: &[&str],
+    ) -> &mut Self {
+        self.resources.push(json!({
+            "type": "Microsoft.Network/localNetworkGateways",
+            "apiVersion": "2024-05-01",
+            "name": name,
+            "location": location,
+            "properties": {
+                "gatewayIpAddress": address,
+                "localNetworkAddressSpace": {"addressPrefixes": prefixes},
+            },
+        }));
+        self
+    }
+
+    /// A connection of the gateway `gateway`, which is there already, with `more` properties.
+    pub fn connection(
+        &mut self,
+        name: &str,
+        gateway: &str,
+        remote: Remote,
+        key: &str,
+        more: Value,
+    ) -> &mut Self {
+        let location = self.location(gateway);
+        let mut properties = json!({
+            "virtualNetworkGateway1": {"id": id("virtualNetworkGateways", &[gateway])},
+            "sharedKey": key,
+        });
+        match remote {
+            Remote::Gateway(other) => {
+                properties["connectionType"] = "Vnet2Vnet".into();
+                properties["virtualNetworkGateway2"] =
+                    json!({"id": id("virtualNetworkGateways", &[other])});
+            }
+            Remote::Site(site) => {
+                properties["connectionType"] = "IPsec".into();
+                properties["localNetworkGateway2"] =
+                    json!({"id": id("localNetworkGateways", &[site])});
+            }
+        }
+        if let (Some(properties), Value::Object(more)) = (properties.as_object_mut(), more) {
+            properties.extend(more);
+        }
+        self.resources.push(json!({
+            "type": "Microsoft.Network/connections",
+            "apiVersion": "2024-05-01",
+            "name": name,
+            "location": location,
+            "properties": properties,
+        }));
+        self
+    }
+
+    /// Where the resource `name` is.
+    fn location(&self, name: &str) -> Value {
+        let found = self
+            .resources
+            .iter()
+            .find(|resource| resource["name"] == name);
+        found.map_or(Value::Null, |resource| resource["location"].clone())
     }
 
     /// Takes the top-level resource `name` away.

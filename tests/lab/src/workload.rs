@@ -83,13 +83,37 @@ pub fn plug(
     template: &Value,
     offloads: Offloads,
 ) -> Result<Vec<Workload>> {
+    plug_where(lab, host, template, offloads, |_| true)
+}
+
+/// The same for those of a deployment of several hosts that live on the host `name`, as their tag
+/// `vnet-gw:host` says.
+pub fn plug_host(
+    lab: &Lab,
+    host: &Netns,
+    name: &str,
+    template: &Value,
+    offloads: Offloads,
+) -> Result<Vec<Workload>> {
+    plug_where(lab, host, template, offloads, |nic| {
+        nic["tags"]["vnet-gw:host"] == name
+    })
+}
+
+fn plug_where(
+    lab: &Lab,
+    host: &Netns,
+    template: &Value,
+    offloads: Offloads,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Vec<Workload>> {
     let resources = template["resources"]
         .as_array()
         .context("the template has no resources")?;
     let workloads: Vec<Workload> = resources
         .iter()
         .filter(|resource| is_type(resource, "networkInterfaces"))
-        .filter(|nic| nic["tags"]["vnet-gw:device"].is_string())
+        .filter(|nic| nic["tags"]["vnet-gw:device"].is_string() && wanted(nic))
         .map(|nic| {
             plug_one(lab, host, resources, nic, offloads)
                 .with_context(|| format!("networkInterface {}", nic["name"]))

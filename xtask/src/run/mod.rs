@@ -3,7 +3,10 @@
 mod example;
 mod live;
 mod once;
+mod page;
+mod resources;
 mod screen;
+mod site;
 mod table;
 mod traffic;
 

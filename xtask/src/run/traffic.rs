@@ -16,7 +16,7 @@ use vnet_gw_lab::{
     workload::FABRIC_MAC,
 };
 
-use super::example::Example;
+use super::{example::Example, site::SITE};
 
 /// UDP flows, a TCP transfer a second, and now and then a packet that must not get through.
 pub(super) struct Traffic {
@@ -34,9 +34,14 @@ impl Traffic {
             let address = address.with_context(|| format!("{} has no such address", to.name))?;
             Flow::start(&from.netns, &to.netns, address, rate)
         };
+        let site = example.node(SITE)?;
+        let near = workload("vnet1-web2")?;
+        let [there, _] = example.site.addresses;
         let flows = vec![
+            Flow::start(&near.netns, site.netns, there, 100)?,
             flow("vnet1-web1", "vnet4-web1", false, 300)?,
             flow("vnet4-web2", "vnet1-web2", true, 200)?,
+            flow("vnet6-web1", "vnet1-web1", true, 100)?,
             flow("vnet5-web1", "vnet1-web1", false, 100)?,
             flow("vnet1-web1", "vnet1-web2", false, 50)?,
         ];

@@ -45,6 +45,12 @@ impl FlowReport {
     pub fn is_whole(&self) -> bool {
         self.sent > 0 && self.received == self.sent && self.duplicated == 0
     }
+
+    /// The most datagrams that were lost in a row.
+    pub fn longest_loss(&self) -> u64 {
+        let lengths = self.lost.iter().map(|(first, last)| last - first + 1);
+        lengths.max().unwrap_or(0)
+    }
 }
 
 impl fmt::Display for FlowReport {
@@ -107,9 +113,14 @@ impl Flow {
         )
     }
 
+    /// Stops sending, so that several flows can end together.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
     /// Stops sending, waits for the last ones, and counts.
     pub fn finish(self) -> Result<FlowReport> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stop();
         let sent = self
             .sender
             .join()
@@ -224,6 +235,7 @@ mod tests {
     fn losses_are_told_as_ranges() {
         let report = report(7, &[1, 0, 0, 1, 2]);
         assert_eq!(report.lost, [(1, 2), (5, 6)]);
+        assert_eq!(report.longest_loss(), 2);
         assert_eq!((report.received, report.duplicated), (3, 1));
         assert!(!report.is_whole());
     }

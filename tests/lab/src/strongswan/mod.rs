@@ -93,8 +93,20 @@ impl StrongSwan {
                 ))?;
             }
         }
+        swan.write_settings(settings)?;
+        swan.launch()?;
+        Ok(swan)
+    }
+
+    /// Other settings from now on; those of SAs hold for new ones.
+    pub fn set(&self, settings: &str) -> Result<()> {
+        self.write_settings(settings)?;
+        self.swanctl(&["--reload-settings"]).map(drop)
+    }
+
+    fn write_settings(&self, settings: &str) -> Result<()> {
         write_private(
-            &swan.dir.join("strongswan.conf"),
+            &self.dir.join("strongswan.conf"),
             &format!(
                 "charon-systemd {{\n\
                  load = {PLUGINS}\n\
@@ -119,12 +131,10 @@ impl StrongSwan {
                  }}\n\
                  {settings}\n\
                  }}\n",
-                uri = swan.uri(),
-                log = swan.log_path().display(),
+                uri = self.uri(),
+                log = self.log_path().display(),
             ),
-        )?;
-        swan.launch()?;
-        Ok(swan)
+        )
     }
 
     /// Starts it again after [`StrongSwan::kill`] or [`StrongSwan::stop`], with the connections it

@@ -1,18 +1,14 @@
-//! Each path of the example with real traffic: what was expected, and what was seen.
+//! What the data path of one host does: neighbours, peerings, refusals and ICMP.
 
 use std::{
-    io::{self, IsTerminal},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
-    process::ExitCode,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vnet_gw_lab::{
-    Workload,
     probe::{
         Flow, Outcome, Ping,
         arrival::send_marked,
@@ -23,114 +19,21 @@ use vnet_gw_lab::{
 };
 
 use super::{
-    caught,
-    example::{Example, NARROW, NARROW_MTU},
-    table::table,
+    Family::{self, V4, V6},
+    PATIENCE, PROBES, Proof, TRANSFER, mark,
 };
-use crate::Hook;
-
-const TRANSFER: u64 = 16 << 20;
-/// Packets of a probe that is counted where it arrives.
-const PROBES: u32 = 10;
-/// How long a packet that must not arrive is waited for.
-const PATIENCE: Duration = Duration::from_millis(200);
-
-pub(super) fn run(binary: &Path, hook: Hook) -> Result<ExitCode> {
-    let started = Instant::now();
-    let example = Example::start(binary, hook)?;
-    let mut proof = Proof {
-        example: &example,
-        rows: Vec::new(),
-        progress: io::stderr().is_terminal(),
-    };
-    let proved = proof.all();
-    if proof.progress {
-        eprint!("\r\x1b[K");
-    }
-    proved?;
-    let rows = proof.rows;
-    let ports = example.daemon.json(&["ports"])?;
-    let at = ports["value"][0]["hook"].as_str().unwrap_or("?").to_owned();
-    drop(example);
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let verdict = if row.good { "ok" } else { "NOT OK" };
-            vec![
-                row.what.clone(),
-                row.expected.clone(),
-                row.seen.clone(),
-                verdict.to_owned(),
-            ]
-        })
-        .collect();
-    println!(
-        "{}",
-        table(&["what", "expected", "seen", "verdict"], &cells).trim_end()
-    );
-    let bad = rows.iter().filter(|row| !row.good).count();
-    println!(
-        "\n{} of {} as expected, attached at {at}, {} s; everything is removed",
-        rows.len() - bad,
-        rows.len(),
-        started.elapsed().as_secs()
-    );
-    Ok(if bad == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-struct Row {
-    what: String,
-    expected: String,
-    seen: String,
-    good: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
-
-    fn of(self, workload: &Workload) -> Result<IpAddr> {
-        let address = match self {
-            Self::V4 => workload.ipv4(),
-            Self::V6 => workload.ipv6(),
-        };
-        address.with_context(|| format!("{} has no {} address", workload.name, self.name()))
-    }
-}
-
-use Family::{V4, V6};
-
-struct Proof<'a> {
-    example: &'a Example,
-    rows: Vec<Row>,
-    /// On a terminal, what was proved last; the table at the end covers it.
-    progress: bool,
-}
+use crate::run::example::{NARROW, NARROW_MTU, Node};
 
 impl Proof<'_> {
-    fn all(&mut self) -> Result<()> {
+    pub(super) fn local_paths(&mut self) -> Result<()> {
         for family in [V4, V6] {
             self.reachable("vnet1-web1", "vnet1-web2", "same subnet", family)?;
-            self.reachable("vnet1-web1", "vnet4-web1", "peered, other region", family)?;
-            self.reachable("vnet4-web2", "vnet1-web2", "peered, other region", family)?;
+            self.reachable("vnet1-web1", "vnet6-web1", "peered, other region", family)?;
+            self.reachable("vnet6-web2", "vnet1-web2", "peered, other region", family)?;
         }
         self.reachable("vnet5-web1", "vnet1-web1", "peered, same region", V4)?;
-        self.refused("vnet4-web1", "vnet5-web1", "not peered")?;
-        self.refused("vnet5-web2", "vnet4-web2", "not peered")?;
+        self.refused("vnet6-web1", "vnet5-web1", "not peered")?;
+        self.refused("vnet5-web2", "vnet6-web2", "not peered")?;
         for family in [V4, V6] {
             self.spoofed_address(family)?;
             self.spoofed_mac(family)?;
@@ -142,27 +45,23 @@ impl Proof<'_> {
         self.one_way_peering()
     }
 
-    fn row(&mut self, what: String, expected: &str, seen: String, good: bool) -> Result<()> {
-        if let Some(signal) = caught() {
-            bail!("{signal}: stopped before the end");
-        }
-        if self.progress {
-            eprint!("\r\x1b[K{}: {what}", self.rows.len() + 1);
-        }
-        self.rows.push(Row {
-            what,
-            expected: expected.to_owned(),
-            seen,
-            good,
-        });
-        Ok(())
+    fn reachable(&mut self, from: &str, to: &str, why: &str, family: Family) -> Result<()> {
+        let example = self.example;
+        self.between(&example.node(from)?, &example.node(to)?, why, family)
     }
 
-    fn reachable(&mut self, from: &str, to: &str, why: &str, family: Family) -> Result<()> {
-        let (near, far) = (self.example.workload(from)?, self.example.workload(to)?);
-        let address = family.of(far)?;
-        let outcome = Ping::new(address).send(&near.netns)?;
-        let transfer = tcp::transfer(&near.netns, &far.netns, address, TRANSFER);
+    /// Ping and TCP.
+    pub(super) fn between(
+        &mut self,
+        near: &Node,
+        far: &Node,
+        why: &str,
+        family: Family,
+    ) -> Result<()> {
+        let address = family.among(far)?;
+        let outcome = Ping::new(address).send(near.netns)?;
+        let transfer = tcp::transfer(near.netns, far.netns, address, TRANSFER);
+        let (from, to) = (near.name, far.name);
         let title = |kind: &str| format!("{kind} {} {from} → {to} ({why})", family.name());
         let good = matches!(outcome, Outcome::Reply { .. });
         self.row(title("ping"), "reply", outcome.to_string(), good)?;
@@ -186,15 +85,15 @@ impl Proof<'_> {
         )
     }
 
-    fn refused(&mut self, from: &str, to: &str, why: &str) -> Result<()> {
+    pub(super) fn refused(&mut self, from: &str, to: &str, why: &str) -> Result<()> {
         let (near, far) = (self.example.workload(from)?, self.example.workload(to)?);
         let address = V4.of(far)?;
         let mark = mark();
         let arrival = far.watch(mark)?;
-        let before = self.example.counted("next_hop_none")?;
+        let before = self.example.host_of(from)?.counted("next_hop_none")?;
         send_marked(&near.netns, address, mark, PROBES)?;
         let arrived = arrival.count(PATIENCE)?;
-        let counted = self.example.counted("next_hop_none")? - before;
+        let counted = self.example.host_of(from)?.counted("next_hop_none")? - before;
         let ping = Ping {
             patience: PATIENCE,
             ..Ping::new(address)
@@ -223,10 +122,10 @@ impl Proof<'_> {
         )
     }
 
-    /// Frames with the given source from vnet1-web1 to vnet4-web1: how many arrive.
+    /// Frames with the given source from vnet1-web1 to vnet6-web1: how many arrive.
     fn forged(&self, mac: Mac, source: IpAddr) -> Result<u64> {
         let near = self.example.workload("vnet1-web1")?;
-        let far = self.example.workload("vnet4-web1")?;
+        let far = self.example.workload("vnet6-web1")?;
         let to = far.address(source).context("no address of that family")?;
         let mark = mark();
         let arrival = far.watch(mark)?;
@@ -244,9 +143,9 @@ impl Proof<'_> {
     }
 
     fn spoofed(&mut self, what: String, reason: &str, mac: Mac, source: IpAddr) -> Result<()> {
-        let before = self.example.counted(reason)?;
+        let before = self.example.host_of("vnet1-web1")?.counted(reason)?;
         let arrived = self.forged(mac, source)?;
-        let counted = self.example.counted(reason)? - before;
+        let counted = self.example.host_of("vnet1-web1")?.counted(reason)? - before;
         self.row(
             what,
             &format!("0 of {PROBES} arrive, {reason} +{PROBES}"),
@@ -337,7 +236,7 @@ impl Proof<'_> {
 
     fn expired(&mut self, family: Family) -> Result<()> {
         let near = self.example.workload("vnet1-web1")?;
-        let to = family.of(self.example.workload("vnet4-web1")?)?;
+        let to = family.of(self.example.workload("vnet6-web1")?)?;
         let outcome = Ping {
             ttl: 1,
             ..Ping::new(to)
@@ -355,8 +254,8 @@ impl Proof<'_> {
     fn unreachable(&mut self, family: Family) -> Result<()> {
         let near = self.example.workload("vnet1-web1")?;
         let nobody: IpAddr = match family {
-            V4 => Ipv4Addr::new(10, 41, 0, 200).into(),
-            V6 => Ipv6Addr::new(0xfd00, 4, 0, 0, 0, 0, 0, 200).into(),
+            V4 => Ipv4Addr::new(10, 61, 0, 200).into(),
+            V6 => Ipv6Addr::new(0xfd00, 6, 0, 0, 0, 0, 0, 200).into(),
         };
         // Host unreachable (RFC 792), address unreachable (RFC 4443).
         let code = if family == V4 { 1 } else { 3 };
@@ -397,14 +296,18 @@ impl Proof<'_> {
     /// Takes VNet5's side of its peering away and puts it back, while another peering carries a
     /// flow that must not notice.
     fn one_way_peering(&mut self) -> Result<()> {
-        let [one, four] = ["vnet1-web1", "vnet4-web1"].map(|name| self.example.workload(name));
+        let [one, four] = ["vnet1-web1", "vnet6-web1"].map(|name| self.example.workload(name));
         let (one, four) = (one?, four?);
         let flow = Flow::start(&one.netns, &four.netns, V4.of(four)?, 1000)?;
         thread::sleep(Duration::from_millis(300));
         let mut changed = self.example.template.clone();
         remove_peerings(&mut changed, "VNet5")?;
         self.example.reload(&changed)?;
-        let peerings = self.example.daemon.json(&["peerings"])?;
+        let peerings = self
+            .example
+            .host_of("vnet1-web1")?
+            .daemon
+            .json(&["peerings"])?;
         let state = peerings["value"]
             .as_array()
             .into_iter()
@@ -424,7 +327,7 @@ impl Proof<'_> {
         self.reachable("vnet5-web1", "vnet1-web1", "peered again", V4)?;
         let report = flow.finish()?;
         self.row(
-            "UDP IPv4 vnet1-web1 → vnet4-web1 during both changes".to_owned(),
+            "UDP IPv4 vnet1-web1 → vnet6-web1 during both changes".to_owned(),
             "all sent are received",
             report.to_string(),
             report.is_whole(),
@@ -453,14 +356,4 @@ fn remove_peerings(template: &mut Value, vnet: &str) -> Result<()> {
     ensure!(!peerings.is_empty(), "{vnet} has no peering to take away");
     peerings.clear();
     Ok(())
-}
-
-/// Different for each probe, so that no late packet of another is counted.
-fn mark() -> [u8; 16] {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NUMBER: AtomicU64 = AtomicU64::new(1);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut mark = *b"vnet-gw ........";
-    mark[8..].copy_from_slice(&number.to_be_bytes());
-    mark
 }
