@@ -178,6 +178,16 @@ impl PathWatch {
         }
     }
 
+    /// The check begins now, whether or not anything was sent: true unless it has begun, or the path
+    /// is not usable already.
+    pub(super) fn doubt(&mut self, now: Instant) -> bool {
+        let begins = self.asked.is_none() && !self.unusable;
+        if begins {
+            self.asked = Some(Asked { at: now, sent: 1 });
+        }
+        begins
+    }
+
     pub(super) fn on_timeout(&mut self, options: &EndpointOptions, now: Instant) -> Watch {
         if self.deadline(options).is_none_or(|deadline| now < deadline) {
             return Watch::Nothing;
@@ -239,6 +249,24 @@ mod tests {
         assert_eq!(watch.deadline(&options), None);
         assert!(watch.heard());
         assert!(!watch.heard());
+    }
+
+    #[test]
+    fn a_doubted_path_is_decided_without_traffic() {
+        let options = EndpointOptions::default();
+        let start = Instant::now();
+        let mut watch = PathWatch::default();
+        assert!(watch.doubt(start));
+        assert!(!watch.doubt(start), "one check at a time");
+        let lost = loop {
+            let now = watch.deadline(&options).unwrap();
+            if watch.on_timeout(&options, now) == Watch::Unusable {
+                break now;
+            }
+        };
+        assert!(lost - start <= options.path_answer);
+        assert!(watch.lost());
+        assert!(!watch.doubt(lost), "known to be dead");
     }
 
     #[test]

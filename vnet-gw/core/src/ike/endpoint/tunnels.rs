@@ -283,6 +283,7 @@ impl Endpoint {
                 if let Some(current) = tunnel.current {
                     self.with(current, |sa, cx| sa.probe(cx, now));
                 }
+                self.doubt_siblings(now, id);
             }
             Watch::Unusable => {
                 if tunnel.watch.lost() {
@@ -292,6 +293,33 @@ impl Endpoint {
                     });
                 }
             }
+        }
+    }
+
+    /// What a silent tunnel shares with others of its connection, an address of ours or of the
+    /// peer's, may be what is dead: they are checked at the same time, or a flow that leaves the
+    /// one would have to find out about the next by itself. Tunnels of one connection have one key.
+    fn doubt_siblings(&mut self, now: Instant, id: TunnelId) {
+        let Some(silent) = self.tunnels.get(&id) else {
+            return;
+        };
+        let (local, remote) = (silent.config.local, silent.config.remote);
+        let key = silent.config.key.clone();
+        let mut asked = Vec::new();
+        for (other, tunnel) in &mut self.tunnels {
+            let config = &tunnel.config;
+            let sibling = *other != id
+                && (config.local == local || config.remote == remote)
+                && config.key == key;
+            if let Some(current) = tunnel.current.filter(|_| sibling)
+                && tunnel.watch.doubt(now)
+            {
+                asked.push((*other, current));
+            }
+        }
+        for (other, current) in asked {
+            self.with(current, |sa, cx| sa.probe(cx, now));
+            self.schedule_tunnel(other);
         }
     }
 
