@@ -288,6 +288,13 @@ fn tunnel(honest: Honest, other: Honest, mode: ConnectionMode, how: u8) -> Tunne
             (cipher, Prf::HmacSha2_256, Group::Curve25519)
         }
     };
+    // Short ones, so that rekeys are attacked, too, and some that run out before one is done.
+    let (ike, child) = match how & 0x48 {
+        0x08 => (500, 300),
+        0x48 => (40, 25),
+        _ => (28_800, 27_000),
+    };
+    let (ike, child) = (Duration::from_secs(ike), Duration::from_secs(child));
     let any = |prefix: &str| {
         let prefix: ipnet::IpNet = prefix.parse().expect("it is a prefix");
         vec![TrafficSelector::prefix(prefix)]
@@ -313,9 +320,8 @@ fn tunnel(honest: Honest, other: Honest, mode: ConnectionMode, how: u8) -> Tunne
         local_selectors: any(local),
         remote_selectors: any(remote),
         lifetimes: Lifetimes {
-            // Short ones, so that rekeys are attacked, too.
-            ike: Duration::from_secs(if how & 8 == 8 { 500 } else { 28_800 }),
-            child: Duration::from_secs(if how & 8 == 8 { 300 } else { 27_000 }),
+            ike,
+            child,
             child_bytes: None,
         },
         dpd: Duration::from_secs(20),
