@@ -24,7 +24,8 @@ impl Established {
         }
         at = earlier(Some(at), self.channel.deadline()).unwrap_or(at);
         at = earlier(Some(at), self.unconfirmed.map(|(_, until)| until)).unwrap_or(at);
-        for child in &self.children {
+        // What is not acted on must not be waited for: an instant that stays due is a busy loop.
+        for child in self.children.iter().filter(|_| self.life == Life::Open) {
             at = at.min(child.expires);
             if child.rekeys() {
                 at = at.min(child.rekey_at);
