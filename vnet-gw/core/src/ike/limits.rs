@@ -8,8 +8,7 @@ use std::{
 
 use super::EndpointOptions;
 
-/// Sources remembered at once. Spoofed ones are without number; the oldest go first, which costs an
-/// attacker nothing but gains it nothing either: above the threshold each needs a cookie anyway.
+/// Sources remembered at once; the oldest go first. Only those that proved their address are.
 const SOURCES: usize = 4096;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,12 +37,49 @@ pub(super) enum Admission {
     Drop,
 }
 
+/// So many a second, and so many at once.
+#[derive(Debug)]
+struct Bucket {
+    /// In thousandths.
+    tokens: u64,
+    since: Instant,
+}
+
+impl Bucket {
+    const TOKEN: u64 = 1000;
+
+    fn full(now: Instant, burst: u32) -> Self {
+        Self {
+            tokens: u64::from(burst) * Self::TOKEN,
+            since: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
+        let passed = now.saturating_duration_since(self.since).as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        if passed > 0 {
+            let earned = passed.saturating_mul(u64::from(rate));
+            let most = u64::from(burst) * Self::TOKEN;
+            self.tokens = self.tokens.saturating_add(earned).min(most);
+            self.since = now;
+        }
+        if self.tokens < Self::TOKEN {
+            return false;
+        }
+        self.tokens -= Self::TOKEN;
+        true
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     half_open: BTreeMap<Source, usize>,
     total: usize,
-    /// Tokens left of each source, in thousandths, and since when.
-    buckets: HashMap<Source, (u64, Instant)>,
+    /// Of all that did not prove their address, together.
+    unproven: Option<Bucket>,
+    /// Of each source that did.
+    proven: HashMap<Source, Bucket>,
     order: VecDeque<Source>,
     /// Answers to what belongs to nobody.
     replies: Option<(u32, Instant)>,
@@ -54,8 +90,9 @@ impl Limits {
         self.total
     }
 
-    /// Of a source that proved its address with a cookie the rate counts; of one that did not, a
-    /// rate would only let an attacker spend it in another's name.
+    /// Of a source that proved its address with a cookie the rate counts. One that did not takes
+    /// from what all such share, for a rate of its own would let an attacker spend it in another's
+    /// name; when that is used up, there still is the cookie.
     pub(super) fn admit(
         &mut self,
         options: &EndpointOptions,
@@ -64,44 +101,47 @@ impl Limits {
         proven: bool,
     ) -> Admission {
         let source = Source::of(source);
-        if self.total >= options.cookie_threshold && !proven {
-            return Admission::Cookie;
+        if !proven {
+            return self.admit_unproven(options, now);
         }
         let of_source = self.half_open.get(&source).copied().unwrap_or(0);
-        if self.total >= options.half_open || of_source >= options.half_open_per_source {
-            return Admission::Drop;
-        }
-        if self.take(options, now, source) {
+        let room = self.total < options.half_open && of_source < options.half_open_per_source;
+        if room && self.take(options, now, source) {
             Admission::Admit
-        } else if proven {
+        } else {
             Admission::Drop
+        }
+    }
+
+    fn admit_unproven(&mut self, options: &EndpointOptions, now: Instant) -> Admission {
+        let (rate, burst) = (options.unproven_rate, options.unproven_burst);
+        if self.total >= options.cookie_threshold.min(options.half_open) {
+            return Admission::Cookie;
+        }
+        let bucket = self
+            .unproven
+            .get_or_insert_with(|| Bucket::full(now, burst));
+        if bucket.take(now, rate, burst) {
+            Admission::Admit
         } else {
             Admission::Cookie
         }
     }
 
     fn take(&mut self, options: &EndpointOptions, now: Instant, source: Source) -> bool {
-        const TOKEN: u64 = 1000;
-        let full = u64::from(options.source_burst) * TOKEN;
-        if !self.buckets.contains_key(&source) {
+        let (rate, burst) = (options.source_rate, options.source_burst);
+        if !self.proven.contains_key(&source) {
             if self.order.len() >= SOURCES
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.buckets.remove(&oldest);
+                self.proven.remove(&oldest);
             }
             self.order.push_back(source);
         }
-        let (tokens, since) = self.buckets.entry(source).or_insert((full, now));
-        let passed = now.saturating_duration_since(*since).as_millis();
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        let earned = passed.saturating_mul(u64::from(options.source_rate));
-        *tokens = tokens.saturating_add(earned).min(full);
-        *since = now;
-        if *tokens < TOKEN {
-            return false;
-        }
-        *tokens -= TOKEN;
-        true
+        self.proven
+            .entry(source)
+            .or_insert_with(|| Bucket::full(now, burst))
+            .take(now, rate, burst)
     }
 
     pub(super) fn opened(&mut self, source: IpAddr) {
@@ -189,7 +229,7 @@ mod tests {
         let source = "2001:db8::1".parse().unwrap();
         let neighbour = "2001:db8::2".parse().unwrap();
         for _ in 0..3 {
-            assert_eq!(limits.admit(&options, now, source, false), Admission::Admit);
+            assert_eq!(limits.admit(&options, now, source, true), Admission::Admit);
         }
         assert_eq!(
             limits.admit(&options, now, neighbour, true),
@@ -208,14 +248,42 @@ mod tests {
     }
 
     #[test]
+    fn what_proves_nothing_takes_from_nobody() {
+        let options = EndpointOptions {
+            unproven_rate: 1,
+            unproven_burst: 2,
+            ..EndpointOptions::default()
+        };
+        let now = Instant::now();
+        let mut limits = Limits::default();
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let mut ask = |now, proven| limits.admit(&options, now, source, proven);
+        assert_eq!(ask(now, false), Admission::Admit);
+        assert_eq!(ask(now, false), Admission::Admit);
+        for _ in 0..1_000 {
+            assert_eq!(ask(now, false), Admission::Cookie);
+        }
+        for _ in 0..options.source_burst {
+            assert_eq!(ask(now, true), Admission::Admit);
+        }
+        assert_eq!(ask(now, true), Admission::Drop);
+        // It is asked more often than once in a thousandth of a token, and earns one all the same.
+        for micros in (0..1_000_000).step_by(100) {
+            let at = now + Duration::from_micros(micros);
+            assert_eq!(ask(at, false), Admission::Cookie);
+        }
+        assert_eq!(ask(now + SECOND, false), Admission::Admit);
+    }
+
+    #[test]
     fn what_is_remembered_of_sources_is_bounded() {
         let options = EndpointOptions::default();
         let now = Instant::now();
         let mut limits = Limits::default();
         for n in 0..20_000_u32 {
-            let _ = limits.admit(&options, now, IpAddr::from(n.to_be_bytes()), false);
+            let _ = limits.admit(&options, now, IpAddr::from(n.to_be_bytes()), true);
         }
-        assert_eq!(limits.buckets.len(), SOURCES);
+        assert_eq!(limits.proven.len(), SOURCES);
         assert_eq!(limits.order.len(), SOURCES);
     }
 }

@@ -15,7 +15,11 @@ pub struct EndpointOptions {
     pub half_open: usize,
     /// The same of one source address.
     pub half_open_per_source: usize,
-    /// IKE_SA_INITs a second of one source address, and how many at once.
+    /// IKE_SA_INITs a second that are looked at without a cookie, of all sources together, and how
+    /// many at once.
+    pub unproven_rate: u32,
+    pub unproven_burst: u32,
+    /// IKE_SA_INITs a second of one source address that brought a cookie, and how many at once.
     pub source_rate: u32,
     pub source_burst: u32,
     /// A half-open SA is forgotten after this.
@@ -43,6 +47,8 @@ impl Default for EndpointOptions {
             cookie_threshold: 64,
             half_open: 1024,
             half_open_per_source: 128,
+            unproven_rate: 100,
+            unproven_burst: 200,
             source_rate: 50,
             source_burst: 200,
             half_open_timeout: Duration::from_secs(30),

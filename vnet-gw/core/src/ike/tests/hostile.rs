@@ -189,3 +189,46 @@ fn strangers_get_no_answer() {
     assert_eq!(net.sides[B].endpoint.poll_transmit(), None);
     assert_eq!(counters(&net, B).unknown_peer, 1);
 }
+
+/// IKE_SA_INITs in the peer's name that fit nothing: no half-open SA comes of them, and so no
+/// threshold is passed, but each is work.
+#[test]
+fn a_flood_of_bad_proposals_in_its_name_lets_an_honest_peer_in() {
+    let mut other = Net::new();
+    other.configure(A, |config| config.ike = vec![suite(Group::Ecp384)]);
+    let sample = other.log.remove(0).1.data;
+    let mut net = Net::new();
+    net.configure(B, |_| {});
+    let (a, b) = (
+        "192.0.2.1:500".parse().unwrap(),
+        "198.51.100.1:500".parse().unwrap(),
+    );
+    let mut spi = 0x1234_5678_0000_0000_u64;
+    let mut flood = |net: &mut Net, millis: u64| {
+        for _ in 0..millis {
+            for _ in 0..2 {
+                spi += 1;
+                let mut data = sample.clone();
+                data[..8].copy_from_slice(&spi.to_be_bytes());
+                net.flush(B);
+                let now = net.now;
+                net.sides[B].endpoint.handle_datagram(now, b, a, &data);
+                // The answers go to the honest peer's address, too, which did not ask.
+                net.flush(B);
+            }
+            net.run(Duration::from_millis(1));
+        }
+    };
+    flood(&mut net, 5_000);
+    let seen = counters(&net, B);
+    assert!(seen.cookies_asked > 9_000, "{seen:?}");
+    net.configure(A, |_| {});
+    flood(&mut net, 2_000);
+    assert_eq!(
+        net.sides[A].state,
+        TunnelState::Connected,
+        "{}",
+        net.sides[A].reason
+    );
+    net.assert_agreed();
+}
