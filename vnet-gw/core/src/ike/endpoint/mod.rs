@@ -8,7 +8,7 @@ mod tunnels;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -23,6 +23,9 @@ use super::{
     tunnel::Tunnel,
 };
 use crate::sa::TunnelId;
+
+/// What is still due once it was handled is handled again after this.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// An IKE SA, by the answer or the request that it waits for.
 #[derive(Debug)]
@@ -105,7 +108,13 @@ impl Endpoint {
 
     /// [`Self::poll_timeout`]'s instant has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let mut handled = BTreeSet::new();
         while let Some(timer) = self.timers.pop(now) {
+            if !handled.insert(timer) {
+                // One that is due for ever must not keep all others waiting.
+                self.timers.set(timer, Some(now + AGAIN));
+                continue;
+            }
             match timer {
                 Timer::Tunnel(tunnel) => self.tunnel_timeout(now, tunnel),
                 Timer::Sa(key) => self.sa_timeout(now, key),

@@ -77,10 +77,17 @@ impl Endpoint {
     }
 
     /// Ends what a tunnel has, politely.
-    fn take_down(&mut self, now: Instant, tunnel: Tunnel) {
+    fn take_down(&mut self, now: Instant, mut tunnel: Tunnel) {
         self.cx.connected.remove(&tunnel.config.id);
         if let Some(key) = tunnel.attempt {
             self.drop_attempt(key);
+        }
+        // What is made in its place, if anything, begins with a path that is fit for use.
+        if tunnel.watch.reset() {
+            self.cx.events.push_back(Event::Path {
+                tunnel: tunnel.config.id,
+                usable: true,
+            });
         }
         for key in tunnel.sas {
             self.with(key, |sa, cx| sa.delete(cx, now));

@@ -26,8 +26,13 @@ impl Established {
                     }
                 }
                 Payload::Notify(notify) if notify.kind == NotifyType::AUTHENTICATION_FAILED => {
-                    let reason = "the shared key does not match: the peer refused our proof";
-                    ending.get_or_insert(Ending::PeerRefused(reason.to_owned()));
+                    // Its own proof was made with the key that we have.
+                    let reason = format!(
+                        "the peer does not expect our identity {}, or has another shared key for \
+                         it (AUTHENTICATION_FAILED)",
+                        self.config.local_id
+                    );
+                    ending.get_or_insert(Ending::PeerRefused(reason));
                 }
                 _ => {}
             }

@@ -365,6 +365,8 @@ impl Established {
                 self.enqueue(cx, now, Task::DeleteChild(spi));
             }
         }
+        // The one before may have been about to make one.
+        self.ensure_child(cx, now);
     }
 
     /// What an exchange under way had set aside is free again.

@@ -150,6 +150,7 @@ fn wrong_identity() {
         A,
         "the peer's identity is not the one expected: it is other.example",
     );
+    says(&net, B, "does not expect our identity other.example");
 }
 
 #[test]

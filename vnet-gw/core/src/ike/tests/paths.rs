@@ -29,6 +29,21 @@ fn a_path_that_does_not_answer_is_told_within_two_seconds_and_again_when_it_does
 }
 
 #[test]
+fn a_tunnel_that_is_made_anew_begins_with_a_usable_path() {
+    let mut net = Net::pair(|_, _| {});
+    net.run(seconds(1));
+    net.filter = Box::new(|_, _| false);
+    net.report(A, |report| report.sent = true);
+    net.run(seconds(3));
+    assert!(!net.sides[A].usable);
+    net.filter = Box::new(|_, _| true);
+    net.configure(A, |config| config.generation += 1);
+    net.run(seconds(10));
+    net.assert_agreed();
+    assert!(net.sides[A].usable);
+}
+
+#[test]
 fn a_busy_path_that_is_one_way_is_asked_and_stays_usable() {
     let mut net = Net::pair(|_, _| {});
     net.run(seconds(1));
