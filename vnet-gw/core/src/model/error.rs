@@ -87,6 +87,10 @@ impl fmt::Display for ArmError {
 /// Text with its control characters escaped: what a template says may hold any.
 struct OneLine<'a>(&'a str);
 
+pub(super) fn one_line(text: &str) -> String {
+    OneLine(text).to_string()
+}
+
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {

@@ -43,6 +43,7 @@
 
 mod addresses;
 mod error;
+mod hidden;
 mod id;
 mod ipsec;
 mod object;
@@ -68,12 +69,22 @@ pub use vpn::*;
 ///
 /// # Errors
 ///
-/// Everything that is wrong, as one [`ArmError`]; several are its details.
+/// Everything that is wrong, as one [`ArmError`]; several are its details. None shows a key or the
+/// value of a secure parameter, nor what an expression made of one.
 pub fn parse_template(text: &str, options: &DeployOptions) -> Result<Topology, ArmError> {
+    let hidden = hidden::Hidden::default();
+    parse(text, options, &hidden).map_err(|error| hidden.scrub(error))
+}
+
+fn parse(
+    text: &str,
+    options: &DeployOptions,
+    hidden: &hidden::Hidden,
+) -> Result<Topology, ArmError> {
     options.check()?;
     let mut errors = error::Errors::default();
     let blanked = std::cell::OnceCell::new();
-    let resources = template::read(text, &blanked, options, &mut errors);
+    let resources = template::read(text, &blanked, options, hidden, &mut errors);
     std::mem::take(&mut errors).into_result()?;
     let draft = read::read(&resources, options, &mut errors);
     std::mem::take(&mut errors).into_result()?;

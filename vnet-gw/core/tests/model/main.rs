@@ -9,6 +9,7 @@ mod properties;
 mod random;
 mod rules;
 mod scale;
+mod secrets;
 mod support;
 mod template;
 mod vpn;

@@ -13,10 +13,18 @@ use super::{
     functions,
     node::{Fields, Node},
 };
-use crate::model::{ArmError, DeployOptions, error::cut};
+use crate::model::{
+    ArmError, DeployOptions,
+    error::cut,
+    hidden::{Hidden, is_key},
+};
 
 /// Iterations of all copies of a template: a count too many by mistake must not take all memory.
 const MAX_ITERATIONS: usize = 2_000_000;
+
+/// Of what is a key, and so not shown.
+const NO_EXPRESSION: &str = "What stands between the brackets cannot be read, and is not shown \
+    here: correct the expression, or double the first bracket of a key that is none.";
 
 /// Variables that use variables that use variables: deeper is an attack on the stack.
 const MAX_CHAIN: usize = 64;
@@ -24,6 +32,8 @@ const MAX_CHAIN: usize = 64;
 /// Parameters, variables and the deployment's own values; each is evaluated once, when first used.
 pub(super) struct Evaluator<'t> {
     pub(super) options: &'t DeployOptions,
+    /// What the errors must not show.
+    pub(super) hidden: &'t Hidden,
     pub(super) parameters: BTreeMap<String, Parameter<'t>>,
     pub(super) variables: BTreeMap<String, Lazy<'t>>,
     /// Parameters and variables being evaluated, to find one that uses itself.
@@ -42,6 +52,8 @@ pub(super) enum Parameter<'t> {
 pub(super) struct Lazy<'t> {
     source: Cow<'t, Node<'t>>,
     value: OnceCell<Value>,
+    /// The default of a secure parameter.
+    secure: bool,
 }
 
 impl<'t> Lazy<'t> {
@@ -49,7 +61,13 @@ impl<'t> Lazy<'t> {
         Self {
             source,
             value: OnceCell::new(),
+            secure: false,
         }
+    }
+
+    pub(super) fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
     }
 }
 
@@ -93,9 +111,10 @@ pub(super) fn within(mut error: ArmError, step: &str) -> ArmError {
 }
 
 impl<'t> Evaluator<'t> {
-    pub(super) fn new(options: &'t DeployOptions) -> Self {
+    pub(super) fn new(options: &'t DeployOptions, hidden: &'t Hidden) -> Self {
         Self {
             options,
+            hidden,
             parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
             active: RefCell::default(),
@@ -122,13 +141,26 @@ impl<'t> Evaluator<'t> {
             Node::Object(fields) => {
                 self.property_copies(fields, loops)?;
                 for (name, item) in fields.iter_mut() {
-                    self.evaluate(item, loops)
-                        .map_err(|e| within(e, &format!(".{name}")))?;
+                    let result = if is_key(name) {
+                        self.evaluate_key(item, loops)
+                    } else {
+                        self.evaluate(item, loops)
+                    };
+                    result.map_err(|e| within(e, &format!(".{name}")))?;
                 }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The same of what is a key.
+    fn evaluate_key(&self, node: &mut Node<'_>, loops: &Loops) -> Result<(), ArmError> {
+        let result = self.hidden.during(true, || self.evaluate(node, loops));
+        if result.is_ok() {
+            self.hidden.value(&node.to_value());
+        }
+        result
     }
 
     /// `copy: [{name, count, input}]` in an object becomes arrays of it.
@@ -192,6 +224,10 @@ impl<'t> Evaluator<'t> {
 
     fn run(&self, source: &str, loops: &Loops) -> Result<Cow<'_, Value>, ArmError> {
         let expression = expression::parse(source).map_err(|error| {
+            if self.hidden.within_key() {
+                self.hidden.text(source);
+                return invalid(NO_EXPRESSION);
+            }
             invalid(format!(
                 "The expression [{}] cannot be read: {error}.",
                 cut(source)
@@ -271,7 +307,14 @@ impl<'t> Evaluator<'t> {
         }
         self.active.borrow_mut().push(key);
         let mut node = lazy.source.clone().into_owned();
-        let result = self.evaluate(&mut node, &Loops::default());
+        // A variable of many things, one of which is the key, is none itself.
+        let key = lazy.secure || (self.hidden.within_key() && node.as_str().is_some());
+        let result = if key {
+            self.evaluate_key(&mut node, &Loops::default())
+        } else {
+            self.hidden
+                .during(false, || self.evaluate(&mut node, &Loops::default()))
+        };
         self.active.borrow_mut().pop();
         result.map_err(|error| {
             let step = error.target.clone().unwrap_or_default();

@@ -1,7 +1,5 @@
 //! The grammar of template expressions, `"[concat(variables('a').b[0], '-x')]"`.
 
-use crate::model::error::cut;
-
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
@@ -100,7 +98,7 @@ impl Parser<'_> {
         }
         self.skip_space();
         if !self.take('(') {
-            return Err(self.wrong(&format!("'(' is expected after {}", cut(&name))));
+            return Err(self.wrong("'(' is expected"));
         }
         let mut arguments = Vec::new();
         self.skip_space();
@@ -140,8 +138,7 @@ impl Parser<'_> {
             .find(|c: char| !c.is_ascii_digit())
             .map_or(rest.len(), |n| n + 1);
         let number = rest[..end].parse();
-        let number =
-            number.map_err(|_| self.wrong(&format!("'{}' is no integer", cut(&rest[..end]))));
+        let number = number.map_err(|_| self.wrong("this is no integer"));
         self.at += end;
         number
     }
@@ -237,14 +234,14 @@ mod tests {
         for (text, message) in [
             ("f(", "it ends too early (character 3"),
             ("f('a'", "',' is expected (character 6"),
-            ("f", "'(' is expected after f (character 2"),
+            ("f", "'(' is expected (character 2"),
             ("'a", "a string has no closing '"),
             ("f() g()", "'g' is not expected (character 5"),
             ("f().", "the name of a property is missing"),
             ("99999999999999999999", "is no integer"),
             ("-", "is no integer"),
             ("", "it ends too early"),
-            ("é", "'(' is expected after é (character 2"),
+            ("é", "'(' is expected (character 2"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");

@@ -29,19 +29,26 @@ pub(super) fn call<'a>(
     loops: &Loops,
 ) -> Result<Cow<'a, Value>> {
     let function = name.to_lowercase();
+    let hidden = evaluator.hidden;
+    let condition = |value: &Value| {
+        boolean(name, value).map_err(|error| match hidden.within_key() || hidden.is_in(value) {
+            true => not_shown(name),
+            false => error,
+        })
+    };
     // These evaluate no more than they need.
     match function.as_str() {
         "if" => {
-            let [condition, yes, no] = arguments else {
+            let [test, yes, no] = arguments else {
                 return Err(count(name, "3"));
             };
-            let condition = boolean(name, evaluator.value_of(condition, loops)?.as_ref())?;
-            return evaluator.value_of(if condition { yes } else { no }, loops);
+            let holds = condition(evaluator.value_of(test, loops)?.as_ref())?;
+            return evaluator.value_of(if holds { yes } else { no }, loops);
         }
         "and" | "or" => {
             let stop = function == "or";
             for argument in arguments {
-                if boolean(name, evaluator.value_of(argument, loops)?.as_ref())? == stop {
+                if condition(evaluator.value_of(argument, loops)?.as_ref())? == stop {
                     return Ok(Cow::Owned(json!(stop)));
                 }
             }
@@ -71,19 +78,40 @@ pub(super) fn call<'a>(
         "variables" => return evaluator.variable(args.one_text()?),
         _ => {}
     }
+    let secret = hidden.within_key() || values.iter().any(|value| hidden.is_in(value));
     let value = deployment(evaluator, &function, &args, loops)
         .or_else(|| text(&function, &args))
         .or_else(|| number(&function, &args))
         .or_else(|| logic(&function, &args))
         .or_else(|| collection(&function, &args));
     match value {
-        Some(value) => value.map(Cow::Owned),
+        Some(Ok(value)) => {
+            if secret {
+                hidden.derived(&value);
+            }
+            Ok(Cow::Owned(value))
+        }
+        Some(Err(_)) if secret => Err(not_shown(name)),
+        Some(Err(error)) => Err(error),
+        None if hidden.within_key() => Err(invalid(format!(
+            "A template function here is not supported, and not shown because it stands for a key: \
+             write its result instead, or double the first bracket of a key that is no \
+             expression. Supported are {SUPPORTED}."
+        ))),
         None => Err(invalid(format!(
             "The template function '{}' is not supported: write its result instead. \
              Supported are {SUPPORTED}.",
             cut(name)
         ))),
     }
+}
+
+/// The error of a call that has a key among its arguments.
+fn not_shown(name: &str) -> ArmError {
+    invalid(format!(
+        "{name}() cannot take what it is given, which is not shown here because it is secret: \
+         correct the call."
+    ))
 }
 
 /// The evaluated arguments of a call.

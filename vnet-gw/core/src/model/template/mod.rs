@@ -20,6 +20,7 @@ use self::{
 use super::{
     ArmError, DeployOptions,
     error::{Errors, MAX_DETAILS, cut},
+    hidden::Hidden,
 };
 
 /// A resource of the template, evaluated.
@@ -57,6 +58,7 @@ pub(super) fn read<'t>(
     text: &'t str,
     blanked: &'t OnceCell<String>,
     options: &DeployOptions,
+    hidden: &Hidden,
     errors: &mut Errors,
 ) -> Vec<TemplateResource<'t>> {
     let Some(root) = errors.keep(json::parse(text, blanked)) else {
@@ -76,7 +78,7 @@ pub(super) fn read<'t>(
     };
     check_top_level(&root, errors);
     let resources = root.take("resources");
-    let evaluator = match evaluator(&root, options) {
+    let evaluator = match evaluator(&root, options, hidden) {
         Ok(evaluator) => evaluator,
         Err(error) => {
             errors.push(error);
@@ -145,8 +147,9 @@ fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
 fn evaluator<'t>(
     root: &'t Fields<'t>,
     options: &'t DeployOptions,
+    hidden: &'t Hidden,
 ) -> Result<Evaluator<'t>, ArmError> {
-    let mut evaluator = Evaluator::new(options);
+    let mut evaluator = Evaluator::new(options, hidden);
     let section = |name: &str| match root.get(name) {
         None | Some(Node::Null) => Ok(None),
         Some(Node::Object(section)) => Ok(Some(section)),

@@ -8,7 +8,7 @@ use super::{
     evaluate::{Evaluator, Lazy, Parameter, invalid},
     node::{Fields, Node},
 };
-use crate::model::{ArmError, error::cut};
+use crate::model::{ArmError, error::cut, hidden::Hidden};
 
 /// Declares the parameters, with the values given in the options.
 pub(super) fn declare<'t>(
@@ -16,6 +16,10 @@ pub(super) fn declare<'t>(
     declared: Option<&'t Fields<'t>>,
 ) -> Result<(), ArmError> {
     let given = &evaluator.options.parameters;
+    // Before anything is told that may have one of them in it.
+    for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
+        hide(evaluator.hidden, get(given, name), declaration);
+    }
     if let Some(stray) = given
         .keys()
         .find(|name| declared.is_none_or(|all| all.get(name).is_none()))
@@ -45,7 +49,9 @@ pub(super) fn declare<'t>(
                 check(&declaration.to_value(), value).map_err(|error| invalid(error).at(path))?;
                 Parameter::Given(value.clone())
             }
-            (None, Some(default)) => Parameter::Default(Lazy::new(Cow::Borrowed(default))),
+            (None, Some(default)) => {
+                Parameter::Default(Lazy::new(Cow::Borrowed(default)).secure(is_secure(declaration)))
+            }
             (None, None) => match fields.get("nullable") {
                 Some(Node::Bool(true)) => Parameter::Given(Value::Null),
                 _ => Parameter::Missing,
@@ -54,6 +60,34 @@ pub(super) fn declare<'t>(
         evaluator.parameters.insert(name.to_lowercase(), parameter);
     }
     Ok(())
+}
+
+/// Whether the values of a parameter are not to be shown.
+fn is_secure(declaration: &Node<'_>) -> bool {
+    let wanted = declaration
+        .as_object()
+        .and_then(|fields| fields.get("type")?.as_str());
+    wanted.is_some_and(|wanted| {
+        ["securestring", "secureobject"]
+            .iter()
+            .any(|secure| secure.eq_ignore_ascii_case(wanted))
+    })
+}
+
+/// Hides the values that a secure parameter has or may have. What an expression gives as its
+/// default is hidden once it is evaluated.
+fn hide(hidden: &Hidden, given: Option<&Value>, declaration: &Node<'_>) {
+    if !is_secure(declaration) {
+        return;
+    }
+    if let Some(given) = given {
+        hidden.value(given);
+    }
+    for name in ["defaultValue", "allowedValues"] {
+        if let Some(value) = declaration.as_object().and_then(|fields| fields.get(name)) {
+            hidden.value(&value.to_value());
+        }
+    }
 }
 
 /// Whether a given value is what the declaration wants.
