@@ -124,10 +124,12 @@ impl Established {
     ) {
         // Of two SAs made at once the one with the lowest of the four nonces goes (2.8.1).
         let lowest = exchange.nonce.as_slice().min(theirs);
+        // The rival may have been replaced itself while our answer was on its way.
         let lost = exchange
             .rival
             .as_ref()
-            .filter(|(spi, rival)| lowest < rival.as_slice() && self.has(*spi));
+            .filter(|(_, rival)| lowest < rival.as_slice())
+            .and_then(|&(rival, _)| self.lasting(rival, exchange.old));
         let encapsulation = self.nat.encapsulation(self.channel.path);
         let child = install(
             cx,
@@ -143,7 +145,7 @@ impl Established {
             agreed,
         );
         let new = child.inbound;
-        let winner = lost.map_or(new, |&(rival, _)| rival);
+        let winner = lost.unwrap_or(new);
         self.children.push(child);
         self.problem = None;
         if winner != new {
@@ -160,8 +162,13 @@ impl Established {
         }
     }
 
-    fn has(&self, spi: Spi) -> bool {
-        self.children.iter().any(|child| child.inbound == spi)
+    /// Of the pairs that stand beside `old`: this one, or else the newest.
+    fn lasting(&self, spi: Spi, old: Option<Spi>) -> Option<Spi> {
+        let stands = |child: &&Child| !child.deleting && Some(child.inbound) != old;
+        let mut standing = self.children.iter().rev().filter(stands);
+        let newest = standing.clone().next()?.inbound;
+        let found = standing.any(|child| child.inbound == spi);
+        Some(if found { spi } else { newest })
     }
 
     fn child_broken(
