@@ -6,6 +6,7 @@
 //! `SIMULATOR_RUNS=n` says how many there are otherwise.
 
 mod agreement;
+mod chance;
 mod ledger;
 mod network;
 mod rng;

@@ -1,7 +1,5 @@
 //! One source of chance for everything in a run, so that its seed is all there is to know of it.
 
-use std::time::Duration;
-
 use vnet_gw_core::ike::Random;
 
 /// SplitMix64.
@@ -31,19 +29,6 @@ impl Rng {
     /// Less than `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
-    }
-
-    pub(crate) fn percent(&mut self, share: u64) -> bool {
-        self.below(100) < share
-    }
-
-    /// From the first to the second, both in milliseconds.
-    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from + 1))
-    }
-
-    pub(crate) fn seconds(&mut self, from: u64, to: u64) -> Duration {
-        self.millis(from * 1000, to * 1000)
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
