@@ -254,6 +254,13 @@ impl Endpoint {
         }
     }
 
+    /// Makes an IKE SA beside the one that is there.
+    #[cfg(test)]
+    pub(in crate::ike) fn attempt_now(&mut self, now: Instant, id: TunnelId) {
+        self.attempt(now, id);
+        self.drain(now);
+    }
+
     #[cfg(test)]
     pub(in crate::ike) fn delete_child_now(
         &mut self,

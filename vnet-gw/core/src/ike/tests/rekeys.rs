@@ -204,3 +204,29 @@ impl Net {
         self.assert_agreed();
     }
 }
+
+/// An SA that another replaced keeps its pair for a while, in which that may be due: to be rekeyed,
+/// or, if no rekey came through, to end.
+#[test]
+fn a_second_ike_sa_just_before_a_child_is_due() {
+    for (rekeyed, before) in [(true, 1), (true, 5), (false, 1), (false, 5)] {
+        for maker in [A, B] {
+            let mut net = Net::pair(|_, config| config.lifetimes.child = seconds(120));
+            net.run(seconds(10));
+            let due = [A, B].map(|side| net.status(side)[0].children[0].rekey_in);
+            let due = due[A].min(due[B]);
+            net.run(due - seconds(before));
+            if !rekeyed {
+                // For too short a time to take the peer for dead.
+                net.filter = Box::new(|_, _| false);
+                net.run(seconds(110 - before) - due);
+                net.filter = Box::new(|_, _| true);
+            }
+            let now = net.now;
+            net.sides[maker].endpoint.attempt_now(now, TUNNEL);
+            net.flush(maker);
+            net.run(seconds(60));
+            net.assert_agreed();
+        }
+    }
+}
