@@ -1,24 +1,16 @@
 //! VPN gateways of this host: their ports, and their connections with every tunnel.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
 
 use super::{CompileOptions, ConnectionImage, GatewayImage, GatewayInstance, PortImage, proposals};
 use crate::{
-    ike::{ConnectionMode, Identity, Lifetimes, TunnelConfig},
+    ike::{Identity, Lifetimes, TunnelConfig},
     model::{
         Connection, IpsecPolicy, ResourceId, Topology, VirtualNetwork, VirtualNetworkGateway, fnv1a,
     },
     sa::{TrafficSelector, TunnelId},
     secret::Secret,
 };
-
-/// Any address of either family: what a route-based tunnel carries.
-const ANY: [IpNet; 2] = [
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
-];
 
 /// Of a gateway's port: of the id's hash, and locally administered, so that it is none of a NIC's.
 pub(super) fn mac(gateway: &ResourceId) -> [u8; 6] {
@@ -106,7 +98,9 @@ fn tunnels(
     key: &Secret,
 ) -> Vec<TunnelConfig> {
     let policy = connection.ipsec_policy.as_ref();
-    let (local_selectors, remote_selectors) = selectors(vnet, connection);
+    let [local_selectors, remote_selectors]: [Vec<_>; 2] = connection
+        .selectors(&vnet.address_space)
+        .map(|prefixes| prefixes.into_iter().map(TrafficSelector::prefix).collect());
     let pairs = gateway.public_addresses.iter().flat_map(|local| {
         let remotes = connection.remote_addresses.iter();
         remotes.map(|remote| (*local, *remote))
@@ -149,35 +143,4 @@ fn lifetimes(policy: Option<&IpsecPolicy>) -> Lifetimes {
         child,
         child_bytes: Some(kilobytes.saturating_mul(1_024)),
     }
-}
-
-/// What may be in the tunnels, ours and the peer's (section C, "Traffic selectors"): as the
-/// connection's policies say, which only an initiator proposes; every pair of prefixes; or any to
-/// any. One CHILD SA has all of them, so of several policies every local range goes with every
-/// remote one.
-fn selectors(
-    vnet: &VirtualNetwork,
-    connection: &Connection,
-) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
-    let policies = &connection.traffic_selector_policies;
-    let (local, remote): (Vec<IpNet>, Vec<IpNet>) =
-        if !policies.is_empty() && connection.mode != ConnectionMode::ResponderOnly {
-            let local = policies.iter().flat_map(|p| &p.local_address_ranges);
-            let remote = policies.iter().flat_map(|p| &p.remote_address_ranges);
-            (local.copied().collect(), remote.copied().collect())
-        } else if connection.use_policy_based_traffic_selectors {
-            (
-                vnet.address_space.clone(),
-                connection.remote_prefixes.clone(),
-            )
-        } else {
-            (ANY.to_vec(), ANY.to_vec())
-        };
-    (distinct(local), distinct(remote))
-}
-
-fn distinct(mut prefixes: Vec<IpNet>) -> Vec<TrafficSelector> {
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes.into_iter().map(TrafficSelector::prefix).collect()
 }

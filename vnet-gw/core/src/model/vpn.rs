@@ -1,15 +1,25 @@
 //! The resources of the VPN (section C): gateways with their public addresses, the sites and
 //! gateways at the other end, and the connections between them.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{IpsecPolicy, ResourceId, Topology};
 use crate::{
     ike::{ConnectionMode, EncapsulationChoice, Identity},
     secret::Secret,
 };
+
+/// Any address of either family: what a route-based tunnel carries.
+const ANY: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
 
 /// `Microsoft.Network/publicIPAddresses`: an address of the underlay of the host that uses it.
 /// Static, and of the Standard SKU.
@@ -151,6 +161,39 @@ impl Connection {
 
     pub const fn is_vnet_to_vnet(&self) -> bool {
         matches!(self.remote, ConnectionRemote::VirtualNetworkGateway(_))
+    }
+
+    /// The most traffic selectors of one side: their number is one octet (RFC 7296, 3.13).
+    pub const MOST_SELECTORS: usize = 255;
+
+    /// What may be in the tunnels, ours and the peer's (section C, "Traffic selectors"), where
+    /// `own` is the address space of the gateway's VNet: as the connection's policies say, which
+    /// only an initiator proposes; every pair of prefixes; or any to any. One CHILD SA has all of
+    /// them, so of several policies every local range goes with every remote one.
+    ///
+    /// Sorted and distinct. Where there are more than [`MOST_SELECTORS`](Self::MOST_SELECTORS),
+    /// neighbours are merged; peers that compare selectors see others as written.
+    pub fn selectors(&self, own: &[IpNet]) -> [Vec<IpNet>; 2] {
+        let policies = &self.traffic_selector_policies;
+        let sides: [Vec<IpNet>; 2] =
+            if !policies.is_empty() && self.mode != ConnectionMode::ResponderOnly {
+                let local = policies.iter().flat_map(|p| &p.local_address_ranges);
+                let remote = policies.iter().flat_map(|p| &p.remote_address_ranges);
+                [local.copied().collect(), remote.copied().collect()]
+            } else if self.use_policy_based_traffic_selectors {
+                [own.to_vec(), self.remote_prefixes.clone()]
+            } else {
+                [ANY.to_vec(), ANY.to_vec()]
+            };
+        sides.map(|mut prefixes| {
+            prefixes.sort_unstable();
+            prefixes.dedup();
+            if prefixes.len() > Self::MOST_SELECTORS {
+                prefixes = IpNet::aggregate(&prefixes);
+                prefixes.sort_unstable();
+            }
+            prefixes
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sites and connections: what is read, and each rule broken with its code.
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use vnet_gw_core::{
     ike::{ConnectionMode, EncapsulationChoice, Identity},
@@ -451,6 +452,57 @@ fn traffic_selectors_are_prefixes() {
     refused(&bits, "InvalidCIDRNotation", "localAddressRanges[0]");
     let topology = accepts(TO_SITE, "usePolicyBasedTrafficSelectors", json!(true));
     assert!(connection(&topology, "VNet1-Site").use_policy_based_traffic_selectors);
+}
+
+#[test]
+fn all_traffic_selectors_fit_their_payload() {
+    let own: Vec<IpNet> = vec!["10.1.0.0/16".parse().expect("a prefix")];
+    // Every second /24: none is the neighbour of another.
+    let apart = |count: u32| -> Vec<String> {
+        (0..count)
+            .map(|n| format!("172.{}.{}.0/24", 16 + n / 128, n % 128 * 2))
+            .collect()
+    };
+    let side_by_side: Vec<String> = (0..256).map(|n| format!("172.16.{n}.0/24")).collect();
+
+    let site = |prefixes: &[String]| {
+        let address_space = json!({"addressPrefixes": prefixes});
+        let pointer = "/properties/localNetworkAddressSpace";
+        let resources = property(TO_SITE, "usePolicyBasedTrafficSelectors", json!(true));
+        let is_site = |r: &Value| r["type"] == "Microsoft.Network/localNetworkGateways";
+        let change = |r: Value| match is_site(&r) {
+            true => with(r, pointer, address_space.clone()),
+            false => r,
+        };
+        resources.into_iter().map(change).collect::<Vec<_>>()
+    };
+    let remote = |resources: &[Value]| {
+        let [_, remote] = connection(&good(resources), "VNet1-Site").selectors(&own);
+        remote.len()
+    };
+    assert_eq!(remote(&site(&apart(255))), 255);
+    assert_eq!(remote(&site(&side_by_side[..255])), 255, "as written");
+    assert_eq!(remote(&site(&side_by_side)), 1, "merged");
+    let error = refused(&site(&apart(256)), "TooManyTrafficSelectors", "VNet1-Site");
+    assert!(
+        error
+            .message
+            .contains("256 traffic selectors of the remote"),
+        "{error}"
+    );
+
+    let policy = |ranges: &[String]| {
+        let other = json!(["192.168.0.0/25"]);
+        let policy = json!({"localAddressRanges": ranges, "remoteAddressRanges": other});
+        property(TO_SITE, "trafficSelectorPolicies", json!([policy]))
+    };
+    good(&policy(&apart(255)));
+    let error = refused(
+        &policy(&apart(256)),
+        "TooManyTrafficSelectors",
+        "VNet1-Site",
+    );
+    assert!(error.message.contains("of the local side"), "{error}");
 }
 
 #[test]

@@ -70,6 +70,7 @@ pub(super) fn settle(
             distinct(gateway, &connections, errors);
             limit(gateway, &connections, errors);
             apart(gateway, &connections, ends, errors);
+            selectors(gateway, &connections, ends, errors);
         }
     }
     connections
@@ -194,6 +195,33 @@ fn limit(gateway: &VirtualNetworkGateway, connections: &[&Connection], errors: &
             &gateway.id,
             message,
         ));
+    }
+}
+
+/// IKE carries all traffic selectors: what it left out would be dropped by a tunnel that is up.
+fn selectors(
+    gateway: &VirtualNetworkGateway,
+    connections: &[&Connection],
+    ends: &Ends<'_>,
+    errors: &mut Errors,
+) {
+    let own = ends.networks.get(&gateway.virtual_network);
+    let own = own.map_or(&[][..], |network| &network.address_space);
+    for connection in connections {
+        let sides = connection.selectors(own);
+        for (side, prefixes) in ["local", "remote"].iter().zip(sides) {
+            let count = prefixes.len();
+            if count <= Connection::MOST_SELECTORS {
+                continue;
+            }
+            let message = format!(
+                "The connection has {count} traffic selectors of the {side} side, with neighbours \
+                 merged, and IKEv2 carries {} (RFC 7296, 3.13): use fewer or wider prefixes, or no \
+                 policy-based traffic selectors.",
+                Connection::MOST_SELECTORS
+            );
+            errors.push(error("TooManyTrafficSelectors", &connection.id, message));
+        }
     }
 }
 
