@@ -204,7 +204,10 @@ impl Established {
                         .request(cx, now, ExchangeType::INFORMATIONAL, &[]);
                     self.exchange = Some(Exchange::Liveness);
                 }
-                Task::CreateChild => self.start_child(cx, now, None, None),
+                Task::CreateChild if self.children.is_empty() => {
+                    self.start_child(cx, now, None, None);
+                }
+                Task::CreateChild => {}
                 Task::RekeyChild(spi) => self.start_rekey_child(cx, now, spi),
                 Task::DeleteChild(spi) => self.start_delete_child(cx, now, spi),
                 Task::RekeyIke => self.start_rekey_ike(cx, now, None),

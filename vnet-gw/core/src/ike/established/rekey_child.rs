@@ -152,13 +152,39 @@ impl Established {
             self.delete_child(cx, now, new);
         }
         let Some(old) = exchange.old else {
-            return;
+            return self.delete_double(cx, now, new);
         };
         if let Some(child) = self.child(old) {
             child.successor = Some(winner);
             if winner == new {
                 self.delete_child(cx, now, old);
             }
+        }
+    }
+
+    /// Both ends found no pair and made one. The answer to at least one of the two requests finds
+    /// the other pair there; both ends know all SPIs, so they delete the same one.
+    fn delete_double(&mut self, cx: &mut Context, now: Instant, new: Spi) {
+        let lesser = |child: &Child| child.inbound.min(child.outbound);
+        let Some(ours) = self.children.iter().find(|child| child.inbound == new) else {
+            return;
+        };
+        let double = self.children.iter().find(|child| {
+            child.inbound != new
+                && child.rekeys()
+                && child.local_selectors == ours.local_selectors
+                && child.remote_selectors == ours.remote_selectors
+        });
+        if let Some(double) = double {
+            let (loser, winner) = if lesser(double) < lesser(ours) {
+                (double.inbound, new)
+            } else {
+                (new, double.inbound)
+            };
+            if let Some(child) = self.child(loser) {
+                child.successor = Some(winner);
+            }
+            self.delete_child(cx, now, loser);
         }
     }
 
@@ -220,9 +246,11 @@ impl Established {
             && let Some(group) = exchange.offer.other_group(&self.config, error)
         {
             cx.release_child_spi(exchange.offer.inbound);
-            let gone = exchange
-                .old
-                .is_some_and(|old| self.child(old).is_none_or(|child| !child.rekeys()));
+            let gone = match exchange.old {
+                Some(old) => self.child(old).is_none_or(|child| !child.rekeys()),
+                // The peer has made one meanwhile.
+                None => !self.children.is_empty(),
+            };
             if !gone {
                 self.start_child(cx, now, exchange.old, Some(group));
             }
