@@ -30,23 +30,36 @@ impl Workers for Crypto {
 
     /// Must be called within a runtime.
     fn start(&mut self, image: &GatewayImage, engine: EngineChoice) -> Result<Running, String> {
-        let (worker, mut receiver) =
+        let (worker, receiver) =
             Worker::start(image, WorkerOptions { engine }).map_err(|error| error.to_string())?;
         self.started += 1;
         let (said, id, number) = (self.said.clone(), image.id.clone(), self.started);
         // One task each, so that a worker that says much waits for itself only.
-        let relay = tokio::spawn(async move {
-            while let Some(word) = receiver.recv().await {
-                if said.send((id.clone(), number, word)).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let relay = tokio::spawn(relay(receiver, said, id, number));
         Ok(Running {
             worker,
             number,
             relay,
         })
+    }
+}
+
+/// Hands on what a worker says. One whose thread ends without a last word (it panicked) is said to
+/// have failed; of one that is stopped the relay is aborted before.
+async fn relay(
+    mut receiver: mpsc::Receiver<FromWorker>,
+    said: mpsc::Sender<Said>,
+    id: ResourceId,
+    number: u64,
+) {
+    loop {
+        let word = receiver.recv().await.unwrap_or_else(|| {
+            FromWorker::Failed("the worker's thread ended without a word".to_owned())
+        });
+        let last = matches!(word, FromWorker::Failed(_));
+        if said.send((id.clone(), number, word)).await.is_err() || last {
+            return;
+        }
     }
 }
 
@@ -87,5 +100,43 @@ impl WorkerHandle for Running {
     fn stop(self) {
         self.relay.abort();
         drop(self.worker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_ends_without_a_word_has_failed() {
+        let (out, receiver) = mpsc::channel(4);
+        let (said, mut heard) = mpsc::channel(4);
+        let id = ResourceId::new("/a");
+        let relay = tokio::spawn(relay(receiver, said, id.clone(), 7));
+        drop(out);
+        let Some((gateway, 7, FromWorker::Failed(why))) = heard.recv().await else {
+            panic!("nothing is said of its end")
+        };
+        assert_eq!(gateway, id);
+        assert!(why.contains("ended"), "{why}");
+        relay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_last_word_is_said_once() {
+        let (out, receiver) = mpsc::channel(4);
+        let (said, mut heard) = mpsc::channel(4);
+        let relay = tokio::spawn(relay(receiver, said, ResourceId::new("/a"), 1));
+        out.send(FromWorker::Failed("gone".into())).await.unwrap();
+        drop(out);
+        relay.await.unwrap();
+        let mut words = Vec::new();
+        while let Some((_, _, word)) = heard.recv().await {
+            words.push(word);
+        }
+        assert!(
+            matches!(&words[..], [FromWorker::Failed(why)] if why == "gone"),
+            "{words:?}"
+        );
     }
 }
