@@ -14,9 +14,12 @@ pub enum DecodeError {
     /// The length field of the header is not the datagram's length.
     #[error("the header says {said} bytes, the datagram has {have}")]
     MessageLength { said: usize, have: usize },
-    /// Answered with INVALID_MAJOR_VERSION (RFC 7296, 2.5).
     #[error("major version {0} is not 2")]
     MajorVersion(u8),
+    /// Answered with INVALID_MAJOR_VERSION (RFC 7296, 2.5), for which the header is taken to be what
+    /// it is in version 2.
+    #[error("major version {0} is not 2")]
+    NewerVersion(u8, super::Header),
     #[error("the length field of {0} is too small or too large")]
     BadLength(&'static str),
     #[error("{0} has a value it must not have")]

@@ -1,6 +1,6 @@
 //! The IKE header (RFC 7296, 3.1).
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use super::{DecodeError, reader::Reader};
 
@@ -68,9 +68,6 @@ impl Header {
         let responder_spi = reader.u64(what)?;
         let first = reader.u8(what)?;
         let version = reader.u8(what)?;
-        if version >> 4 != VERSION_2_0 >> 4 {
-            return Err(DecodeError::MajorVersion(version >> 4));
-        }
         let exchange = ExchangeType(reader.u8(what)?);
         let flags = reader.u8(what)?;
         let message_id = reader.u32(what)?;
@@ -78,6 +75,7 @@ impl Header {
         if initiator_spi == 0 {
             return Err(DecodeError::BadValue("the initiator's SPI"));
         }
+        let major = version >> 4;
         let header = Self {
             initiator_spi,
             responder_spi,
@@ -86,7 +84,11 @@ impl Header {
             response: flags & FLAG_RESPONSE != 0,
             message_id,
         };
-        Ok((header, first, length))
+        match major.cmp(&(VERSION_2_0 >> 4)) {
+            Ordering::Less => Err(DecodeError::MajorVersion(major)),
+            Ordering::Equal => Ok((header, first, length)),
+            Ordering::Greater => Err(DecodeError::NewerVersion(major, header)),
+        }
     }
 
     /// Appends the header of a message of `length` bytes in all.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Endpoint, Sa};
 use crate::ike::{
     channel::Spis,
-    codec::{ExchangeType, Notify, NotifyType, Packet, Payload, Protection, encode},
+    codec::{
+        DecodeError, ExchangeType, Header, Notify, NotifyType, Packet, Payload, Protection, encode,
+    },
     context::{Effect, Path},
     initiator::Initiated,
     limits::Admission,
@@ -24,8 +26,12 @@ impl Endpoint {
     pub(super) fn receive(&mut self, now: Instant, path: Path, data: &[u8]) {
         let packet = match Packet::parse(data) {
             Ok(packet) => packet,
-            Err(_) => {
+            Err(error) => {
                 self.cx.counters.malformed += 1;
+                if let DecodeError::NewerVersion(_, header) = error {
+                    let notify = Notify::new(NotifyType::INVALID_MAJOR_VERSION, []);
+                    self.answer_stranger(now, path, header, notify);
+                }
                 return;
             }
         };
@@ -165,16 +171,26 @@ impl Endpoint {
             self.cx.counters.unknown_peer += 1;
             return;
         }
-        let Ok(payloads) = packet.payloads() else {
-            self.cx.counters.malformed += 1;
-            return;
+        let payloads = match packet.payloads() {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                self.cx.counters.malformed += 1;
+                let notify = match error {
+                    DecodeError::UnsupportedCritical(payload) => {
+                        Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [payload])
+                    }
+                    _ => Notify::new(NotifyType::INVALID_SYNTAX, []),
+                };
+                return self.answer_stranger(now, path, header, notify);
+            }
         };
         let Some(nonce) = payloads.iter().find_map(|payload| match payload {
             Payload::Nonce(nonce) => Some(nonce),
             _ => None,
         }) else {
             self.cx.counters.malformed += 1;
-            return;
+            let notify = Notify::new(NotifyType::INVALID_SYNTAX, []);
+            return self.answer_stranger(now, path, header, notify);
         };
         let spi = header.initiator_spi;
         let proven = find_notify(&payloads, NotifyType::COOKIE).is_some_and(|cookie| {
@@ -239,16 +255,21 @@ impl Endpoint {
     /// told (RFC 7296, 2.21.4).
     fn unknown(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
         self.cx.counters.unknown_spi += 1;
+        let notify = Notify::new(NotifyType::INVALID_IKE_SPI, []);
+        self.answer_stranger(now, path, packet.header, notify);
+    }
+
+    /// Refuses a request that belongs to no SA, in the clear (RFC 7296, 1.5): only where a peer is to
+    /// be, and not often, for nothing about it is proven.
+    fn answer_stranger(&mut self, now: Instant, path: Path, mut header: Header, notify: Notify) {
         let known = self
             .by_address
             .contains_key(&(path.local.ip(), path.remote.ip()));
-        if packet.header.response || !known || !self.limits.reply(now) {
+        if header.response || self.ending || !known || !self.limits.reply(now) {
             return;
         }
-        let mut header = packet.header;
         header.response = true;
         header.from_initiator = !header.from_initiator;
-        let notify = Notify::new(NotifyType::INVALID_IKE_SPI, []);
         let message = encode(&header, &[Payload::Notify(notify)]);
         self.cx.send(path, &message);
     }

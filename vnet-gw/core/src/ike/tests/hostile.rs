@@ -3,7 +3,7 @@
 use super::*;
 use crate::ike::{
     EndpointCounters,
-    codec::{ExchangeType, Header, Notify, NotifyType, Payload, encode},
+    codec::{ExchangeType, Header, Notify, NotifyType, Packet, Payload, encode},
 };
 
 fn counters(net: &Net, side: usize) -> EndpointCounters {
@@ -231,4 +231,71 @@ fn a_flood_of_bad_proposals_in_its_name_lets_an_honest_peer_in() {
         net.sides[A].reason
     );
     net.assert_agreed();
+}
+
+/// The first message of A, changed, from A to B; what B says to it.
+fn answers_to(change: impl Fn(&mut Vec<u8>), times: usize) -> Vec<Transmit> {
+    let mut net = Net::new();
+    net.configure(B, |_| {});
+    let mut message = first_message();
+    change(&mut message);
+    let length = u32::try_from(message.len()).unwrap();
+    message[24..28].copy_from_slice(&length.to_be_bytes());
+    let (now, local) = (net.now, "198.51.100.1:500".parse().unwrap());
+    for remote in ["192.0.2.1:500", "203.0.113.200:500"] {
+        for _ in 0..times {
+            net.sides[B]
+                .endpoint
+                .handle_datagram(now, local, remote.parse().unwrap(), &message);
+        }
+    }
+    std::iter::from_fn(|| net.sides[B].endpoint.poll_transmit()).collect()
+}
+
+/// The only payload of an answer in the clear.
+fn refusal(answer: &Transmit) -> Notify {
+    let packet = Packet::parse(&answer.data).unwrap();
+    assert!(packet.header.response && !packet.header.from_initiator);
+    assert_eq!(packet.header.exchange, ExchangeType::IKE_SA_INIT);
+    assert_eq!(
+        answer.remote.ip(),
+        ip("192.0.2.1"),
+        "no stranger is answered"
+    );
+    match packet.payloads().unwrap().as_slice() {
+        [Payload::Notify(notify)] => notify.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_nobody_can_read_is_refused_now_and_then() {
+    // A payload of type 200, critical, before all others.
+    let critical = |message: &mut Vec<u8>| {
+        let first = std::mem::replace(&mut message[16], 200);
+        message.splice(28..28, [first, 0x80, 0, 4]);
+    };
+    let answers = answers_to(critical, 1000);
+    assert_eq!(answers.len(), 10);
+    let notify = refusal(&answers[0]);
+    assert_eq!(notify.kind, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD);
+    assert_eq!(notify.data, [200]);
+
+    let newer = |message: &mut Vec<u8>| message[17] = 0x30;
+    let answers = answers_to(newer, 1000);
+    assert_eq!(answers.len(), 10);
+    assert_eq!(refusal(&answers[0]).kind, NotifyType::INVALID_MAJOR_VERSION);
+    assert_eq!(answers[0].data[17], 0x20);
+    // No answer to an answer, nor to version 1, which knows other ones.
+    let answer = |message: &mut Vec<u8>| (message[17], message[19]) = (0x30, 0x20);
+    assert_eq!(answers_to(answer, 1), []);
+    let older = |message: &mut Vec<u8>| message[17] = 0x10;
+    assert_eq!(answers_to(older, 1), []);
+
+    let empty = |message: &mut Vec<u8>| {
+        message[16] = 0;
+        message.truncate(28);
+    };
+    let answers = answers_to(empty, 1);
+    assert_eq!(refusal(&answers[0]).kind, NotifyType::INVALID_SYNTAX);
 }
