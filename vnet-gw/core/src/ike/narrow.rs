@@ -1,11 +1,10 @@
 //! Narrowing of traffic selectors (RFC 7296, 2.9).
 
+use super::codec::MAX_SELECTORS;
 use crate::sa::TrafficSelector;
 
-/// More than a peer may need, and less than it takes to cost memory.
-const MOST: usize = 256;
-
-/// What `offered` and `allowed` have in common, in the order of `allowed`; empty: nothing.
+/// What `offered` and `allowed` have in common, in the order of `allowed`, as far as an answer can
+/// say it: both ends are to have the same. Empty: nothing.
 pub(super) fn narrow(
     offered: &[TrafficSelector],
     allowed: &[TrafficSelector],
@@ -21,7 +20,7 @@ pub(super) fn narrow(
             }
             out.retain(|have| !contains(&common, have));
             out.push(common);
-            if out.len() == MOST {
+            if out.len() == MAX_SELECTORS {
                 return out;
             }
         }
@@ -102,6 +101,7 @@ fn contains(outer: &TrafficSelector, inner: &TrafficSelector) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ike::codec::{ExchangeType, Header, Packet, Payload, encode};
 
     fn selector(first: &str, last: &str) -> TrafficSelector {
         TrafficSelector {
@@ -154,6 +154,30 @@ mod tests {
             ..tcp
         };
         assert_eq!(narrow(&[high], &[tcp])[0].ports, (400, 443));
+    }
+
+    #[test]
+    fn what_is_agreed_on_fits_into_an_answer() {
+        let single = |n: u16| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + u32::from(n) * 2).to_string();
+            selector(&address, &address)
+        };
+        let many: Vec<_> = (0..300).map(single).collect();
+        let any = selector("0.0.0.0", "255.255.255.255");
+        let both = narrow(&many, &[any]);
+        let header = Header {
+            initiator_spi: 1,
+            responder_spi: 0,
+            exchange: ExchangeType::IKE_AUTH,
+            from_initiator: true,
+            response: false,
+            message_id: 1,
+        };
+        let answer = Payload::SelectorsInitiator(both.clone());
+        let message = encode(&header, std::slice::from_ref(&answer));
+        let read = Packet::parse(&message).unwrap().payloads().unwrap();
+        assert_eq!(read, [answer]);
+        assert_eq!(both, many[..255]);
     }
 
     #[test]

@@ -124,13 +124,50 @@ pub(super) fn find_notify(payloads: &[Payload], kind: NotifyType) -> Option<&Not
 }
 
 /// A person's view of an identity.
+/// Bytes of an identity that are shown: a stranger may send 64 KiB.
+const SHOWN: usize = 64;
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Fqdn(name) => write!(f, "{}", name.escape_debug()),
-            Self::KeyId(bytes) => write!(f, "key-id {}", bytes.escape_ascii()),
-            Self::Other { kind, data } => write!(f, "type {kind} {}", data.escape_ascii()),
+        let bytes = match self {
+            Self::Ip(address) => return write!(f, "{address}"),
+            Self::Fqdn(name) => name.as_bytes(),
+            Self::KeyId(bytes) => {
+                f.write_str("key-id ")?;
+                bytes
+            }
+            Self::Other { kind, data } => {
+                write!(f, "type {kind} ")?;
+                data
+            }
+        };
+        let shown = bytes.get(..SHOWN).unwrap_or(bytes);
+        match std::str::from_utf8(shown) {
+            Ok(text) => write!(f, "{}", text.escape_debug())?,
+            Err(_) => write!(f, "{}", shown.escape_ascii())?,
         }
+        if bytes.len() > SHOWN {
+            write!(f, "… ({} bytes)", bytes.len())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_shown_as_far_as_it_helps() {
+        let data = vec![b'x'; 60_000];
+        let shown = Identity::Other { kind: 9, data }.to_string();
+        let expected = format!("type 9 {}… (60000 bytes)", "x".repeat(64));
+        assert_eq!(shown, expected);
+        let name = Identity::Fqdn("gateway.example\n".to_owned());
+        assert_eq!(name.to_string(), "gateway.example\\n");
+        assert_eq!(
+            Identity::KeyId(vec![0xff, b'a']).to_string(),
+            "key-id \\xffa"
+        );
     }
 }

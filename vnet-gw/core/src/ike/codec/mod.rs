@@ -40,5 +40,6 @@ pub use notify::*;
 pub use offer::*;
 pub use payload::*;
 pub use proposal::*;
+pub use selector::MAX_SELECTORS;
 pub use sk::*;
 pub use transform::*;

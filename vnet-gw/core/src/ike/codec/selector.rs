@@ -46,7 +46,10 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<Vec<TrafficSelector>, Decod
     Ok(selectors)
 }
 
-/// At most 255; a selector whose two addresses are of different families has no encoding and is
+/// As many selectors as a payload may have: they are counted in one octet.
+pub const MAX_SELECTORS: usize = 255;
+
+/// At most [`MAX_SELECTORS`]; a selector whose two addresses are of different families has no encoding and is
 /// left out.
 pub(super) fn write(selectors: &[TrafficSelector], out: &mut Vec<u8>) {
     let start = out.len();

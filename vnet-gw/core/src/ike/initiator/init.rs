@@ -34,6 +34,8 @@ pub(in crate::ike) struct InitSent {
     begun: Instant,
     initial_contact: bool,
     nonce: Vec<u8>,
+    /// The NAT detection notifications: what is not asked to change stays (RFC 7296, 2.6).
+    detection: [Payload; 2],
     key: EphemeralKey,
     offered: Vec<Proposal>,
     cookie: Option<Vec<u8>>,
@@ -58,12 +60,14 @@ impl InitSent {
             local: SocketAddr::new(config.local, IKE_PORT),
             remote: SocketAddr::new(config.remote, IKE_PORT),
         };
+        let spi = cx.new_ike_spi();
         let mut sent = Self {
-            spi: cx.new_ike_spi(),
+            spi,
             path,
             begun: now,
             initial_contact,
             nonce: cx.nonce(),
+            detection: nat::notifications(cx, config.encapsulation, (spi, 0), path),
             key,
             offered: offer_ike(&config.ike, config.post_quantum, None),
             cookie: None,
@@ -91,13 +95,7 @@ impl InitSent {
             data: self.key.public().to_vec(),
         }));
         payloads.push(Payload::Nonce(self.nonce.clone()));
-        let spis = (self.spi, 0);
-        payloads.extend(nat::notifications(
-            cx,
-            self.config.encapsulation,
-            spis,
-            self.path,
-        ));
+        payloads.extend(self.detection.clone());
         let mut supported = vec![NotifyType::IKEV2_FRAGMENTATION_SUPPORTED];
         if self.config.post_quantum {
             supported.push(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED);
@@ -181,6 +179,11 @@ impl InitSent {
             }
             self.cookie = Some(cookie.data.clone());
         } else if let Some(notify) = find_notify(payloads, NotifyType::INVALID_KE_PAYLOAD) {
+            let ours = self.key.group().transform_id().to_be_bytes();
+            if self.restarts > 0 && notify.data == ours {
+                // It came twice, and was followed already.
+                return true;
+            }
             let Some(group) = other_group(&self.config.ike, self.key.group(), &notify.data) else {
                 return false;
             };

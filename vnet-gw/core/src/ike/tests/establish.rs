@@ -1,7 +1,10 @@
 //! From nothing to a pair of SAs.
 
 use super::*;
-use crate::ike::{IkeIntegrity, codec::ExchangeType};
+use crate::ike::{
+    IkeIntegrity,
+    codec::{ExchangeType, NotifyType, Packet, Payload},
+};
 
 #[test]
 fn two_round_trips_and_there_is_a_pair() {
@@ -96,6 +99,54 @@ fn the_group_that_the_responder_asks_for_is_tried() {
     net.assert_agreed();
     assert_eq!(net.status(A)[0].proposal, Some(suite(Group::Ecp384)));
     assert_eq!(net.log.len(), 6);
+}
+
+/// Each answer comes twice, and a cookie is asked for, too.
+#[test]
+fn what_begins_anew_changes_what_it_was_asked_to_and_nothing_else() {
+    let mut net = Net::with(EndpointOptions {
+        cookie_threshold: 0,
+        ..EndpointOptions::default()
+    });
+    net.configure(B, |config| config.ike = vec![suite(Group::Ecp384)]);
+    net.configure(A, |config| {
+        config.ike = vec![suite(Group::Curve25519), suite(Group::Ecp384)];
+    });
+    for _ in 0..200 {
+        let twice: Vec<_> = net
+            .wire
+            .values()
+            .filter(|(to, _)| *to == A)
+            .cloned()
+            .collect();
+        net.run(Duration::from_millis(10));
+        for (to, transmit) in twice {
+            net.deliver(to, &transmit);
+        }
+        assert_ne!(
+            net.sides[A].state,
+            TunnelState::NotConnected,
+            "{}",
+            net.sides[A].reason
+        );
+    }
+    net.assert_agreed();
+    let detections: Vec<_> = net
+        .log
+        .iter()
+        .filter(|(from, _)| *from == A)
+        .filter_map(|(_, sent)| Packet::parse(&sent.data).ok()?.payloads().ok())
+        .map(|payloads| {
+            let mut payloads = payloads.into_iter();
+            payloads.find(|payload| match payload {
+                Payload::Notify(notify) => notify.kind == NotifyType::NAT_DETECTION_SOURCE_IP,
+                _ => false,
+            })
+        })
+        .collect();
+    assert!(detections.len() >= 3, "{}", detections.len());
+    assert!(detections[0].is_some());
+    assert!(detections.iter().all(|one| *one == detections[0]));
 }
 
 #[test]
