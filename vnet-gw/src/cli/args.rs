@@ -123,7 +123,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
     pub reconcile_interval: Duration,
 
-    /// Who besides root may use the control socket [default: `vnet-gw`, if there is such a group]
+    /// Who besides root may use the control socket, but for shared keys [default: `vnet-gw`, if
+    /// there is such a group]
     #[arg(long, value_name = "GROUP")]
     pub socket_group: Option<String>,
 

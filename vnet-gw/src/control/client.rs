@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use zeroize::Zeroizing;
+
 use super::{ErrorReply, Request, RequestLine, Response, ResponseLine, RuntimeDir, VERSION};
 use crate::datapath::Instance;
 
@@ -120,11 +122,13 @@ impl Client {
             version: VERSION,
             request,
         };
-        let mut text = serde_json::to_string(&line).map_err(ClientError::Answer)?;
-        text.push('\n');
+        // May be a key's, which fits without growing.
+        let mut text = Zeroizing::new(Vec::with_capacity(4096));
+        serde_json::to_writer(&mut *text, &line).map_err(ClientError::Answer)?;
+        text.push(b'\n');
         self.stream
             .get_mut()
-            .write_all(text.as_bytes())
+            .write_all(&text)
             .map_err(|source| self.talk(source))?;
         self.receive()?
             .ok_or_else(|| ClientError::Gone(self.path.clone()))
@@ -140,7 +144,7 @@ impl Client {
 
     /// The next answer of a stream; `None` where the daemon closed it.
     pub fn receive(&mut self) -> Result<Option<Response>, ClientError> {
-        let mut line = String::new();
+        let mut line = Zeroizing::new(String::with_capacity(4096));
         if self
             .stream
             .read_line(&mut line)

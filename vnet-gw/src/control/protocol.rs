@@ -91,6 +91,16 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it is for root only: the group of the socket looks, and does not see keys.
+    pub fn needs_privilege(&self) -> bool {
+        matches!(
+            self,
+            Self::SharedKey { .. } | Self::SetSharedKey { .. } | Self::ResetSharedKey { .. }
+        )
+    }
+}
+
 /// Whose routes. Names are resolved by [`find_nic`](super::find_nic) and
 /// [`find_subnet`](super::find_subnet).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +193,8 @@ pub enum ErrorCode {
     Datapath,
     /// It cannot be as things are; the message says what to change.
     Conflict,
+    /// Not by this user.
+    NotAllowed,
     /// The daemon is going.
     Ending,
 }

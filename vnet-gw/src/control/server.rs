@@ -25,6 +25,7 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 use vnet_gw_core::{model::ResourceId, secret::Secret};
+use zeroize::Zeroizing;
 
 use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
@@ -45,6 +46,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const ENDS: &str = "the daemon ends";
 /// Packets of a trace that wait for a slow client, before some are left out.
 const TRACE_QUEUE: usize = 256;
+/// No answer with a key is longer: an id of 500 characters, and a key of 128 that are all escaped.
+const KEY_ANSWER: usize = 2048;
 const WATCH_AT_LEAST: Duration = Duration::from_millis(100);
 
 /// A question to the daemon's loop, with where the answer goes.
@@ -159,7 +162,11 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = Connection::new(stream, asked.clone(), snapshot.clone());
+                let privileged = stream
+                    .peer_cred()
+                    .is_ok_and(|peer| is_privileged(peer.uid()));
+                let connection =
+                    Connection::new(stream, privileged, asked.clone(), snapshot.clone());
                 tokio::spawn(async move {
                     if let Err(error) = connection.serve().await {
                         log::debug!("control connection: {error}");
@@ -176,7 +183,14 @@ async fn accept(
     }
 }
 
+/// Whether a user may do what the socket's group may not: root, and who the daemon itself is.
+fn is_privileged(user: u32) -> bool {
+    user == 0 || user == nix::unistd::geteuid().as_raw()
+}
+
 struct Connection {
+    /// May see and set keys.
+    privileged: bool,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     asked: mpsc::Sender<Asked>,
@@ -186,11 +200,13 @@ struct Connection {
 impl Connection {
     fn new(
         stream: UnixStream,
+        privileged: bool,
         asked: mpsc::Sender<Asked>,
         snapshot: watch::Receiver<Snapshot>,
     ) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
+            privileged,
             reader: BufReader::new(reader),
             writer,
             asked,
@@ -199,7 +215,8 @@ impl Connection {
     }
 
     async fn serve(mut self) -> io::Result<()> {
-        let mut line = Vec::new();
+        // May be a key's; of full length at once, since what grows leaves copies behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(MAX_REQUEST + 1));
         let mut patience = FIRST;
         loop {
             line.clear();
@@ -229,6 +246,13 @@ impl Connection {
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
+        if request.needs_privilege() && !self.privileged {
+            let message = "shared keys are for root only, not for the group of the socket: run as \
+                           root";
+            return self
+                .refuse(ErrorReply::new(ErrorCode::NotAllowed, message))
+                .await;
+        }
         let answer = match request {
             Request::Watch {
                 filter,
@@ -414,7 +438,9 @@ impl Connection {
 
     async fn send(&mut self, answer: Response) -> io::Result<()> {
         let text = spawn_blocking(move || {
-            let mut text = serde_json::to_vec(&ResponseLine::new(answer))?;
+            // May be a key's, which fits without growing.
+            let mut text = Zeroizing::new(Vec::with_capacity(KEY_ANSWER));
+            serde_json::to_writer(&mut *text, &ResponseLine::new(answer))?;
             text.push(b'\n');
             io::Result::Ok(text)
         });
@@ -451,4 +477,61 @@ fn read(line: &[u8]) -> Result<Request, ErrorReply> {
     }
     let line: RequestLine = serde_json::from_value(value).map_err(bad)?;
     Ok(line.request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client gets for a request, from a daemon whose loop is gone.
+    async fn ask(request: Request, privileged: bool) -> ErrorCode {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (asked, mut questions) = mpsc::channel(4);
+        let (_keep, snapshot) = watch::channel(Snapshot::default());
+        let mut connection = Connection::new(theirs, privileged, asked, snapshot);
+        let answering = tokio::spawn(async move { connection.answer(request).await });
+        let nobody = tokio::spawn(async move { while questions.recv().await.is_some() {} });
+        let mut line = String::new();
+        let mut reader = BufReader::new(ours);
+        reader.read_line(&mut line).await.unwrap();
+        answering.await.unwrap().unwrap();
+        nobody.await.unwrap();
+        match serde_json::from_str::<ResponseLine>(&line).unwrap().answer {
+            Response::Error(error) => error.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_not_for_the_group_of_the_socket() {
+        let connection = || "c".to_owned();
+        for request in [
+            Request::SharedKey {
+                connection: connection(),
+            },
+            Request::SetSharedKey {
+                connection: connection(),
+                value: super::super::KeyText::new("abc123".to_owned()),
+            },
+            Request::ResetSharedKey {
+                connection: connection(),
+                length: 32,
+            },
+        ] {
+            assert_eq!(ask(request.clone(), false).await, ErrorCode::NotAllowed);
+            assert_eq!(ask(request, true).await, ErrorCode::Name);
+        }
+        assert_eq!(
+            ask(Request::Status {}, false).await,
+            ErrorCode::Ending,
+            "all else is"
+        );
+    }
+
+    #[test]
+    fn root_and_the_daemons_own_user_are_privileged() {
+        let own = nix::unistd::geteuid().as_raw();
+        assert!(is_privileged(0) && is_privileged(own));
+        assert!(!is_privileged(own + 1));
+    }
 }
