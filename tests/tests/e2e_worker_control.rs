@@ -242,6 +242,62 @@ fn the_bandwidth_is_shared_out_to_the_full_and_not_beyond() {
 }
 
 #[test]
+fn the_bandwidth_is_one_for_all_tunnels() {
+    // 1,000 packets a second of 1,200 bytes from each of 8 flows: twice what may pass.
+    const RATE: u32 = 1000;
+    let limit = 40_000_000u64;
+    let plan = Plan {
+        tunnels: 2,
+        bandwidth: Some(limit),
+        ..Plan::default()
+    };
+    let bed = TunnelBed::new(plan).unwrap();
+    let sockets: Vec<UdpSocket> = (0..8)
+        .map(|flow| {
+            let socket = bed
+                .a
+                .netns
+                .enter(move || UdpSocket::bind(("0.0.0.0", 20_000 + flow)))
+                .unwrap()
+                .unwrap();
+            socket.connect((bed.b.inner4, 9)).unwrap();
+            socket
+        })
+        .collect();
+    let send = |how_long: Duration| {
+        let began = Instant::now();
+        let mut sent = 0;
+        while began.elapsed() < how_long {
+            while f64::from(sent) < began.elapsed().as_secs_f64() * f64::from(RATE) {
+                for socket in &sockets {
+                    // Refused where the other end said that nobody listens.
+                    let _ = socket.send(&[0; 1200]);
+                }
+                sent += 1;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let bytes = || {
+        let of = |tunnel| bed.a.counters(tunnel).bytes_out;
+        (of(0), of(1))
+    };
+    // What was left in the bucket is not counted.
+    send(Duration::from_secs(1));
+    let (before, began) = (bytes(), Instant::now());
+    send(Duration::from_secs(3));
+    let (after, took) = (bytes(), began.elapsed());
+    let each = (after.0 - before.0, after.1 - before.1);
+    let share = |bytes: u64| bytes as f64 * 8.0 / (limit as f64 * took.as_secs_f64());
+    let shares = (share(each.0), share(each.1));
+    let all = shares.0 + shares.1;
+    assert!((0.9..1.05).contains(&all), "{shares:?} of the limit");
+    // A bucket for each would have let each have up to its own limit.
+    assert!(shares.0 > 0.1 && shares.1 > 0.1, "{shares:?} of the limit");
+    assert!(bed.a.worker.stats().over_bandwidth_out > 0);
+}
+
+#[test]
 fn nothing_is_left_of_a_worker_that_was_dropped() {
     let TunnelBed { lab, a, b, .. } = TunnelBed::new(Plan::default()).unwrap();
     let Side {

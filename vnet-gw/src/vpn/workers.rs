@@ -38,8 +38,10 @@ impl Workers for Crypto {
         let relay = tokio::spawn(relay(receiver, said, id, number));
         Ok(Running {
             worker,
+            id: image.id.clone(),
             number,
             relay,
+            said: Some(self.said.clone()),
         })
     }
 }
@@ -65,8 +67,26 @@ async fn relay(
 
 pub(super) struct Running {
     worker: Worker,
+    id: ResourceId,
     number: u64,
     relay: JoinHandle<()>,
+    /// Until it was said that the worker hangs.
+    said: Option<mpsc::Sender<Said>>,
+}
+
+impl Running {
+    /// A worker that hangs cannot say so.
+    fn look_after(&mut self) {
+        if self.worker.hangs()
+            && let Some(said) = self.said.take()
+        {
+            let why = FromWorker::Failed("the worker hangs: it takes no commands".to_owned());
+            let word = (self.id.clone(), self.number, why);
+            // Later, and not from here, where the hub is about to do something. It fails where the
+            // hub has ended.
+            tokio::spawn(async move { said.send(word).await.is_ok() });
+        }
+    }
 }
 
 impl WorkerHandle for Running {
@@ -76,10 +96,12 @@ impl WorkerHandle for Running {
 
     fn configure(&mut self, image: &GatewayImage) {
         self.worker.configure(image);
+        self.look_after();
     }
 
     fn command(&mut self, command: Command) {
         self.worker.command(command);
+        self.look_after();
     }
 
     fn send_ike(&mut self, transmit: &Transmit) {

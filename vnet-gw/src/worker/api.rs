@@ -95,7 +95,7 @@ pub struct WorkerStats {
     /// Inner packets over the gateway's bandwidth, each way.
     pub over_bandwidth_out: u64,
     pub over_bandwidth_in: u64,
-    /// IKE messages dropped because IKE did not keep up.
+    /// IKE messages dropped because IKE did not keep up, or because they were too long.
     pub ike_overflow: u64,
     pub underlay_send_errors: u64,
     pub port_write_errors: u64,

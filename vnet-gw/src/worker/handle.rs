@@ -3,9 +3,12 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -22,7 +25,14 @@ use crate::io::{self as engine, IkeSockets, OpenError};
 /// Commands that may wait for the worker: more than IKE makes in the time of one batch.
 const COMMANDS: usize = 4096;
 /// IKE messages that may wait for IKE. A flood fills it, and is then dropped and counted.
-const MESSAGES: usize = 1024;
+pub(super) const MESSAGES: usize = 1024;
+/// Room that only reports use, so that such a flood does not keep from IKE which paths work.
+pub(super) const REPORTS: usize = 256;
+/// How long a command waits for a thread that takes none: the commands that wait are thousands, and
+/// a batch takes milliseconds, so it hangs. The thread of IKE serves all gateways and cannot wait.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a thread may take to end: on a busy machine, and with as much to close as there is.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// How a worker is to run.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +55,9 @@ pub struct Worker {
     /// Only senders take it: the thread reads the other end without a lock.
     messages: Mutex<rtrb::Producer<Message>>,
     wake: Arc<EventFd>,
+    stop: Arc<AtomicBool>,
+    /// A command found no room in [`PATIENCE`].
+    hangs: AtomicBool,
     ike: Arc<IkeSockets>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
@@ -54,7 +67,6 @@ pub struct Worker {
 pub(super) enum Message {
     Command(Command),
     Configure(Box<Configuration>),
-    Stop,
 }
 
 /// What of the gateway's image concerns the worker.
@@ -93,16 +105,18 @@ impl Worker {
         options: WorkerOptions,
     ) -> Result<(Self, mpsc::Receiver<FromWorker>), WorkerError> {
         let (messages, commands) = rtrb::RingBuffer::new(COMMANDS);
-        let (out, from_worker) = mpsc::channel(MESSAGES);
+        let (out, from_worker) = mpsc::channel(MESSAGES + REPORTS);
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|errno| WorkerError::Thread(errno.into()))?;
         let wake = Arc::new(wake);
+        let stop = Arc::new(AtomicBool::new(false));
         let engine = engine::open(gateway, options.engine)?;
         let ike = engine.underlay.ike_sockets().clone();
         let counters = Arc::new(Counters::new(engine.name, engine.reason));
         let shared = Shared {
             commands,
             wake: wake.clone(),
+            stop: stop.clone(),
             out,
             counters: counters.clone(),
         };
@@ -115,6 +129,8 @@ impl Worker {
             device: gateway.device.clone(),
             messages: Mutex::new(messages),
             wake,
+            stop,
+            hangs: AtomicBool::new(false),
             ike,
             counters,
             thread: Some(thread),
@@ -149,15 +165,31 @@ impl Worker {
         &self.device
     }
 
+    /// Whether the thread stopped taking commands: one is lost then, so it must be started anew.
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
+    }
+
     fn tell(&self, mut message: Message) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = None;
         while let Err(rtrb::PushError::Full(back)) = messages.push(message) {
-            if messages.is_abandoned() {
+            let begun = *begun.get_or_insert_with(Instant::now);
+            // One that ended has said why.
+            if messages.is_abandoned() || self.hangs() {
+                return;
+            }
+            if begun.elapsed() >= PATIENCE {
+                self.hangs.store(true, Ordering::Relaxed);
                 return;
             }
             message = back;
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         // Fails only when the counter is full: then the thread has been woken 2^64 times already.
         let _ = self.wake.write(1);
     }
@@ -165,10 +197,70 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.tell(Message::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has nothing more to stop.
-            let _ = thread.join();
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let begun = Instant::now();
+        while !thread.is_finished() {
+            if begun.elapsed() >= ENDING {
+                // It ends as soon as it looks up; until then it holds the port.
+                log::error!("the thread of {} hangs, and is left behind", self.device);
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(100));
         }
+        // One that panicked has said so.
+        let _ = thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vnet_gw_core::sa::TunnelId;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_holds_nobody_up() {
+        let (messages, commands) = rtrb::RingBuffer::new(1);
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let worker = Worker {
+            device: "none".to_owned(),
+            messages: Mutex::new(messages),
+            wake: wake.clone(),
+            stop: stop.clone(),
+            hangs: AtomicBool::new(false),
+            ike: Arc::default(),
+            counters: Arc::new(Counters::new("none", String::new())),
+            thread: Some(std::thread::spawn(move || {
+                let _ = ended.recv();
+                drop(commands);
+            })),
+        };
+        let path = || Command::Path {
+            tunnel: TunnelId(1),
+            usable: true,
+        };
+        worker.command(path());
+        assert!(!worker.hangs());
+        let begun = Instant::now();
+        for _ in 0..1000 {
+            worker.command(path());
+        }
+        // The first of them waited, the others know.
+        assert!(worker.hangs());
+        let took = begun.elapsed();
+        assert!((PATIENCE..10 * PATIENCE).contains(&took), "{took:?}");
+        let begun = Instant::now();
+        drop(worker);
+        let took = begun.elapsed();
+        assert!((ENDING..2 * ENDING).contains(&took), "{took:?}");
+        assert!(stop.load(Ordering::Acquire));
+        assert_eq!(wake.read().unwrap(), 2);
+        end.send(()).unwrap();
     }
 }

@@ -13,13 +13,15 @@ use vnet_gw_core::{
     sa::TUNNEL_MTU,
 };
 
-use super::{FromWorker, bucket::Bucket, counters::Counters, tunnels::Tunnels};
+use super::{FromWorker, bucket::Bucket, counters::Counters, handle::REPORTS, tunnels::Tunnels};
 use crate::io::{Datagram, Port, Source, Underlay};
 
 /// Packets of one batch that are remembered without asking for memory.
 const BATCH: usize = 4096;
 /// In front of an IKE message on port 4500 (RFC 3948, 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// No message of IKE is longer where we listen (port 500 takes no longer one either).
+const LONGEST_IKE: usize = 8192;
 /// A NAT keepalive (RFC 3948, 2.3).
 const KEEPALIVE: [u8; 1] = [0xff];
 
@@ -169,12 +171,19 @@ impl Opener {
         message: &[u8],
         counters: &Counters,
     ) {
-        let message = FromWorker::Ike {
-            local,
-            remote,
-            data: message.to_vec(),
-        };
-        if self.out.try_send(message).is_err() {
+        // What is left is for reports: only this thread sends, so it is still there afterwards.
+        let room = self.out.capacity() > REPORTS;
+        let sent = room
+            && message.len() <= LONGEST_IKE
+            && self
+                .out
+                .try_send(FromWorker::Ike {
+                    local,
+                    remote,
+                    data: message.to_vec(),
+                })
+                .is_ok();
+        if !sent {
             counters.ike_overflow.add(1);
         }
     }

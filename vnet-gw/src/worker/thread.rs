@@ -1,9 +1,14 @@
 //! The worker's thread.
 
 use std::{
+    any::Any,
     io,
     os::fd::AsFd,
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +40,8 @@ const MEASURE_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct Shared {
     pub(super) commands: rtrb::Consumer<Message>,
     pub(super) wake: Arc<EventFd>,
+    /// Set by the handle once it is dropped.
+    pub(super) stop: Arc<AtomicBool>,
     pub(super) out: mpsc::Sender<FromWorker>,
     pub(super) counters: Arc<Counters>,
 }
@@ -48,10 +55,25 @@ pub(super) fn run(
 ) {
     // Kept from the beginning, so that the last word finds room whatever else waits.
     let last_word = shared.out.clone().try_reserve_owned();
-    let result = Gateway::new(port, underlay, shared, configuration).and_then(Gateway::work);
-    if let (Err(error), Ok(last_word)) = (result, last_word) {
-        last_word.send(FromWorker::Failed(error.to_string()));
+    // Whatever a panic leaves half done goes with the thread: nothing of it is looked at again.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        Gateway::new(port, underlay, shared, configuration).and_then(Gateway::work)
+    }));
+    let why = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("the worker panicked: {}", message_of(&*panic)),
+    };
+    if let Ok(last_word) = last_word {
+        last_word.send(FromWorker::Failed(why));
     }
+}
+
+/// What `panic!` was given.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 /// Everything the thread has.
@@ -113,9 +135,11 @@ impl Gateway {
             if ready.contains(token(&*self.shared.wake)) {
                 // Fails only where somebody read it already.
                 let _ = self.shared.wake.read();
+                if self.shared.stop.load(Ordering::Acquire) {
+                    return Ok(());
+                }
                 while let Ok(message) = self.shared.commands.pop() {
                     match message {
-                        Message::Stop => return Ok(()),
                         Message::Configure(new) => self.configure(&new, now)?,
                         Message::Command(command) => self.command(command, now),
                     }
@@ -252,5 +276,116 @@ impl Gateway {
             } => self.tunnels.move_to(tunnel, encapsulation, underlay),
             Command::Path { tunnel, usable } => self.tunnels.set_usable(tunnel, usable),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use nix::sys::eventfd::EfdFlags;
+
+    use super::*;
+    use crate::io::{
+        IkeSockets, InnerPacket, OpenError, Outgoing, PathId, Received, SendFailure, SuperLimits,
+    };
+
+    /// Panics as soon as it is used.
+    struct Broken;
+
+    impl Port for Broken {
+        fn register(&mut self, _: &Poll) -> io::Result<()> {
+            panic!("broken on {}", "purpose");
+        }
+        fn ready(&mut self, _: &Ready) {}
+        fn read(&mut self) -> io::Result<Option<InnerPacket<'_>>> {
+            Ok(None)
+        }
+        fn has_more(&self) -> bool {
+            false
+        }
+        fn write(&mut self, _: &VirtioHeader, _: &[u8], _: &[Range<usize>]) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn limits(&self) -> SuperLimits {
+            SuperLimits {
+                bytes: 0,
+                segments: 1,
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Nowhere(Arc<IkeSockets>);
+
+    impl Underlay for Nowhere {
+        fn register(&mut self, _: &Poll) -> io::Result<()> {
+            Ok(())
+        }
+        fn ready(&mut self, _: &Ready) {}
+        fn configure(&mut self, _: &[std::net::IpAddr]) -> Result<(), OpenError> {
+            Ok(())
+        }
+        fn ike_sockets(&self) -> &Arc<IkeSockets> {
+            &self.0
+        }
+        fn receive(&mut self) -> io::Result<Received<'_>> {
+            Ok(Received {
+                arena: &mut [],
+                datagrams: &[],
+            })
+        }
+        fn has_more(&self) -> bool {
+            false
+        }
+        fn path(&mut self, _: &vnet_gw_core::sa::Encapsulation) -> PathId {
+            PathId(0)
+        }
+        fn forget(&mut self, _: PathId) {}
+        fn mtu(&mut self, _: PathId) -> Option<u16> {
+            None
+        }
+        fn slot(&mut self, _: &Outgoing, _: usize) -> Option<&mut [u8]> {
+            None
+        }
+        fn commit(&mut self, _: usize) {}
+        fn pending(&self) -> usize {
+            0
+        }
+        fn flush(&mut self, _: &mut dyn FnMut(SendFailure)) {}
+    }
+
+    #[test]
+    fn a_panic_is_told() {
+        let (_messages, commands) = rtrb::RingBuffer::new(1);
+        let (out, mut said) = mpsc::channel(1);
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let shared = Shared {
+            commands,
+            wake: Arc::new(wake),
+            stop: Arc::default(),
+            out,
+            counters: Arc::new(Counters::new("none", String::new())),
+        };
+        let configuration = Configuration {
+            addresses: Vec::new(),
+            private_addresses: Vec::new(),
+            bandwidth: None,
+            connections: Vec::new(),
+        };
+        run(
+            Box::new(Broken),
+            Box::<Nowhere>::default(),
+            shared,
+            &configuration,
+        );
+        let last = said.try_recv();
+        let Ok(FromWorker::Failed(why)) = last else {
+            panic!("{last:?}");
+        };
+        assert_eq!(why, "the worker panicked: broken on purpose");
     }
 }
