@@ -1,4 +1,6 @@
-//! The provider for where AWS-LC does not build, and the one it is tested against: RustCrypto.
+//! AEADs of RustCrypto: what those of AWS-LC are tested against, and with the feature `portable`
+//! what ESP and IKE use instead of them. The rest of the cryptography (PRFs and HMACs, key exchange,
+//! random numbers) is AWS-LC's with either.
 
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::{
