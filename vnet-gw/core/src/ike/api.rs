@@ -83,7 +83,7 @@ pub enum Identity {
 pub struct Lifetimes {
     pub ike: Duration,
     pub child: Duration,
-    /// Bytes either way of a CHILD SA; `None`: no limit.
+    /// Bytes either way after which a CHILD SA should have been replaced; `None`: no limit.
     pub child_bytes: Option<u64>,
 }
 

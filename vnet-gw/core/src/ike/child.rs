@@ -39,6 +39,11 @@ pub(super) struct Child {
     pub(super) deleting: bool,
 }
 
+/// What an SA may carry from the wish for a successor until there is one: most of a second at
+/// 10 Gbit/s. The least limit of bytes that Azure takes is reached within milliseconds, and a rekey
+/// must not lose a packet.
+const REKEY_BYTES: u64 = 1 << 30;
+
 /// When an SA of this lifetime is rekeyed: both ends draw, so that they rarely do it at once.
 pub(super) fn rekey_after(cx: &mut Context, lifetime: Duration) -> Duration {
     let margin = lifetime / 10;
@@ -381,6 +386,9 @@ pub(super) fn install(
         let share = 0.85 + 0.1 * f64::from(u16::from_be_bytes(cx.bytes())) / f64::from(u16::MAX);
         (bytes as f64 * share) as u64
     });
+    let hard_bytes = child_bytes
+        .zip(soft_bytes)
+        .map(|(bytes, soft)| bytes.max(soft.saturating_add(REKEY_BYTES)));
     cx.events.push_back(Event::ChildUp(Box::new(ChildSa {
         tunnel: making.config.id,
         inbound: sa(inbound, theirs),
@@ -390,7 +398,7 @@ pub(super) fn install(
         remote_selectors: remote_selectors.clone(),
         send_at_once: making.send_at_once,
         soft_bytes,
-        hard_bytes: child_bytes,
+        hard_bytes,
     })));
     Child {
         inbound,
