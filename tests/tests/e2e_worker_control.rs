@@ -74,13 +74,15 @@ fn flows_share_tunnels_and_leave_an_unusable_one() {
 #[test]
 fn an_address_may_go_and_come_back() {
     let bed = TunnelBed::new(Plan::default()).unwrap();
-    let works = || {
+    let answered = |patience| {
         let ping = Ping {
-            patience: Duration::from_millis(300),
+            patience,
             ..Ping::new(bed.b.inner4)
         };
         matches!(ping.send(&bed.a.netns).unwrap(), Outcome::Reply { .. })
     };
+    let works = || answered(Duration::from_secs(5));
+    let is_silent = || !answered(Duration::from_millis(300));
     assert!(works());
     let address = public(false, 0, 0);
     let ip = |what: &str| {
@@ -91,7 +93,7 @@ fn an_address_may_go_and_come_back() {
     let mut gone = bed.a.image.clone();
     gone.instances.clear();
     bed.a.worker.configure(&gone);
-    assert!(!works());
+    assert!(is_silent());
     let here = SocketAddr::new(address, 4500);
     let there = SocketAddr::new(public(false, 1, 0), 4500);
     assert!(bed.a.worker.send_ike(here, there, &[0; 5]).is_err());
@@ -100,7 +102,7 @@ fn an_address_may_go_and_come_back() {
     assert!(works());
     // Gone and back without anybody telling the worker.
     ip("del");
-    assert!(!works());
+    assert!(is_silent());
     assert!(bed.a.worker.stats().underlay_send_errors > 0);
     ip("add");
     assert!(works());
@@ -207,9 +209,16 @@ fn reports_are_few_and_name_what_is_used_up() {
     assert_eq!(reports[0].rekey, None);
     assert_eq!(reports.last().unwrap().rekey, Some(spi));
     // Once it is used up, it is used no more.
-    let done = tcp::transfer(&bed.a.netns, &bed.b.netns, bed.b.inner4, 8 << 20);
-    assert!(done.is_err() || done.unwrap().is_none());
-    assert!(bed.a.counters(0).bytes_out <= 1_000_000);
+    let socket = bed.a.netns.enter(|| UdpSocket::bind(("0.0.0.0", 0)));
+    let socket = socket.unwrap().unwrap();
+    for _ in 0..1000 {
+        socket.send_to(&[7; 1200], (bed.b.inner4, 9)).unwrap();
+    }
+    bed.a
+        .wait_until("packets found no SA", |a| a.worker.stats().no_tunnel > 0)
+        .unwrap();
+    let used = bed.a.counters(0).bytes_out;
+    assert!((998_000..=1_000_000).contains(&used), "{used}");
 }
 
 #[test]
@@ -223,11 +232,17 @@ fn the_bandwidth_is_shared_out_to_the_full_and_not_beyond() {
     // What a pause left in the bucket is not counted.
     let warm_up = tcp::transfer(&bed.a.netns, &bed.b.netns, bed.b.inner4, 4 << 20);
     warm_up.unwrap().unwrap();
+    let (before, began) = (bed.a.counters(0).bytes_out, Instant::now());
     let done = tcp::transfer(&bed.a.netns, &bed.b.netns, bed.b.inner4, 24 << 20);
-    let rate = done.unwrap().unwrap().gbit_per_s() * 1e9;
-    // Headers count, too: 1,350 of 1,390 bytes are TCP's.
-    let share = rate / limit as f64;
-    assert!((0.88..1.03).contains(&share), "{share} of the limit");
+    done.unwrap().unwrap();
+    let passed = bed.a.counters(0).bytes_out - before;
+    let seconds = began.elapsed().as_secs_f64();
+    // What time gave, and what a pause may have left.
+    let most = (seconds + 0.31) * limit as f64 / 8.0;
+    assert!(passed as f64 <= most, "{passed} in {seconds} s");
+    // TCP finds room again and again; a busy machine keeps it from some of it.
+    let share = passed as f64 * 8.0 / limit as f64 / seconds;
+    assert!(share > 0.75, "{share} of the limit");
     let stats = bed.a.worker.stats();
     assert!(stats.over_bandwidth_out > 0);
     // Another limit is in force at once.
@@ -239,6 +254,20 @@ fn the_bandwidth_is_shared_out_to_the_full_and_not_beyond() {
     bed.b.worker.configure(&peer);
     let done = tcp::transfer(&bed.a.netns, &bed.b.netns, bed.b.inner4, 24 << 20);
     assert!(done.unwrap().unwrap().gbit_per_s() * 1e9 > limit as f64 * 1.5);
+}
+
+/// Whether it holds within seconds.
+fn eventually(mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -323,11 +352,18 @@ fn nothing_is_left_of_a_worker_that_was_dropped() {
         .unwrap()
         .to_string();
     assert!(error.contains("UDP port 4500 of 192.0.2.1"), "{error}");
-    assert!(netns.packets("vpn1").is_err(), "the tap of a failed start");
+    // A program that another test is just starting has our descriptors for a moment.
+    let is_gone = |device: &str| eventually(|| netns.packets(device).is_err());
+    assert!(is_gone("vpn1"), "the tap of a failed start");
     drop(worker);
-    assert!(netns.packets(PORT).is_err());
+    assert!(is_gone(PORT));
     // Ports and names are free again.
-    let (again, _said) = start().unwrap();
+    let mut again = None;
+    assert!(eventually(|| {
+        again = start().ok();
+        again.is_some()
+    }));
+    let (again, _said) = again.unwrap();
     assert_eq!(again.device(), PORT);
     drop(again);
     drop((b, lab));

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::sa::{ChildSa, Spi};
+use crate::sa::{ChildSa, Spi, TUNNEL_MTU};
 
 use super::{
     NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, SaError,
@@ -123,9 +123,9 @@ impl OutboundSa {
         self.limits.wants_rekey(self.sequence)
     }
 
-    /// The SA can seal nothing more.
+    /// The SA has no room for every packet any more: not for the largest.
     pub fn exhausted(&self) -> bool {
-        !self.limits.admits(self.sequence, 1)
+        !self.limits.admits(self.sequence, usize::from(TUNNEL_MTU))
     }
 
     /// Inner packets sealed.
