@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
 use crate::Netns;
 
@@ -75,7 +76,7 @@ impl Flow {
             .enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))?
             .with_context(|| format!("binding to {address} in {}", to.name()))?;
         // A receiver that is not scheduled for a second must not look like a lossy network.
-        socket2::SockRef::from(&input).set_recv_buffer_size(8 << 20)?;
+        setsockopt(&input, RcvBufForce, &(8 << 20)).context("setting a receive buffer")?;
         input.set_read_timeout(Some(Duration::from_millis(20)))?;
         let target = input.local_addr()?;
         let any: SocketAddr = match address {
