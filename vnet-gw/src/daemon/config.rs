@@ -13,7 +13,9 @@ use vnet_gw_core::{
     model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
 };
 
-use super::keys::{KeyError, KeyStore, SharedKeys};
+use zeroize::Zeroizing;
+
+use super::keys::{KeyError, KeyStore, SharedKeys, text};
 
 /// Where the configuration is, and what it is deployed with.
 #[derive(Clone, Debug)]
@@ -102,6 +104,12 @@ impl ConfigFiles {
     pub fn load(&self, previous: Option<&Image>) -> Result<Loaded, LoadError> {
         let begun = Instant::now();
         let topology = self.topology()?;
+        for path in self.open_with_keys(&topology) {
+            log::warn!(
+                "{}: it has shared keys, and everybody may read it; take that away with chmod o-r",
+                path.display()
+            );
+        }
         let parsed = begun.elapsed();
         let image = self.image(&topology, previous)?;
         log::debug!(
@@ -140,6 +148,12 @@ impl ConfigFiles {
     /// Reads and validates.
     pub fn topology(&self) -> Result<Topology, LoadError> {
         let mut options = self.deploy.clone();
+        let topology = self.topology_with(&mut options);
+        options.wipe();
+        topology
+    }
+
+    fn topology_with(&self, options: &mut DeployOptions) -> Result<Topology, LoadError> {
         if let Some(path) = &self.parameters {
             options.parameters =
                 parse_parameters_file(&read("--parameters ", path)?).map_err(|error| {
@@ -149,10 +163,28 @@ impl ConfigFiles {
                     }
                 })?;
         }
-        parse_template(&read("", &self.template)?, &options).map_err(|error| LoadError::Invalid {
+        parse_template(&read("", &self.template)?, options).map_err(|error| LoadError::Invalid {
             path: self.template.clone(),
             error,
         })
+    }
+
+    /// Files that everybody may read, with a connection's key in them.
+    fn open_with_keys(&self, topology: &Topology) -> Vec<&Path> {
+        let connections = topology.connections.values();
+        let keys: Vec<_> = connections
+            .filter_map(|connection| connection.shared_key.as_ref())
+            .take(KEYS_LOOKED_FOR)
+            .map(text)
+            .collect();
+        let open = |path: &&Path| {
+            fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o004 != 0)
+                && read("", path).is_ok_and(|text| keys.iter().any(|key| text.contains(&**key)))
+        };
+        match keys.is_empty() {
+            true => Vec::new(),
+            false => self.paths().filter(open).collect(),
+        }
     }
 
     /// What tells one version of the files from another, without reading them: a link that is
@@ -175,10 +207,88 @@ impl ConfigFiles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(Vec<Option<[u64; 5]>>);
 
-fn read(option: &'static str, path: &Path) -> Result<String, LoadError> {
-    fs::read_to_string(path).map_err(|source| LoadError::Read {
-        option,
-        path: path.to_owned(),
-        source,
-    })
+/// A file with keys has one of these, and a thousand connections are not all looked for.
+const KEYS_LOOKED_FOR: usize = 16;
+
+/// Wiped when it goes: it may have keys in it.
+fn read(option: &'static str, path: &Path) -> Result<Zeroizing<String>, LoadError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(source) => Err(LoadError::Read {
+            option,
+            path: shown(path),
+            source,
+        }),
+    }
+}
+
+/// A path that does not exist, as an error names it. `NAME=VALUE` or JSON, as other tools take them
+/// there, is no path and may be a key.
+fn shown(path: &Path) -> PathBuf {
+    let text = path.to_string_lossy();
+    if path.exists() || !(text.contains('=') || text.starts_with('{')) {
+        return path.to_owned();
+    }
+    match text.split_once(['=', '{']) {
+        Some((name, _)) if !name.is_empty() => format!("{name}=…").into(),
+        _ => "{…}".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn files(directory: &Path, parameters: &str) -> ConfigFiles {
+        ConfigFiles {
+            template: directory.join("template.json"),
+            parameters: (!parameters.is_empty()).then(|| directory.join(parameters)),
+            deploy: DeployOptions::default(),
+            host_name: None,
+            keys: None,
+        }
+    }
+
+    #[test]
+    fn values_in_place_of_a_file_are_not_repeated() {
+        let scratch = tempfile::tempdir().unwrap();
+        for (given, said) in [
+            ("psk=Geheim1", "psk=…"),
+            ("{\"psk\":{\"value\":\"Geheim1\"}}", "{…}"),
+            ("none.json", "none.json"),
+        ] {
+            let mut files = files(scratch.path(), given);
+            files.parameters = Some(given.into());
+            let error = files.topology().unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains("Geheim"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_with_keys_that_everybody_may_read_are_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        let files = files(scratch.path(), "parameters.json");
+        let parameter = r#"{"type": "securestring"}"#;
+        let text = include_str!("../../core/tests/fixtures/gateways.json");
+        let key = "MadeUpKey1";
+        let mut template: serde_json::Value = serde_json::from_str(text).unwrap();
+        template["parameters"]["psk"] = serde_json::from_str(parameter).unwrap();
+        for resource in template["resources"].as_array_mut().unwrap() {
+            if resource["type"] == "Microsoft.Network/connections" {
+                resource["properties"]["sharedKey"] = "[parameters('psk')]".into();
+            }
+        }
+        let parameters = format!(r#"{{"psk": "{key}"}}"#);
+        let paths = [&files.template, files.parameters.as_ref().unwrap()];
+        for (path, text) in paths.iter().zip([template.to_string(), parameters]) {
+            fs::write(path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let topology = files.topology().unwrap();
+        assert_eq!(files.open_with_keys(&topology), [paths[1]]);
+        fs::set_permissions(paths[1], fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(files.open_with_keys(&topology).is_empty());
+    }
 }

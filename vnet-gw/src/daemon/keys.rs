@@ -10,11 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 use vnet_gw_core::{crypto::SystemRandom, ike::Random, model::ResourceId, secret::Secret};
 use zeroize::Zeroizing;
 
-use crate::datapath::Instance;
+use crate::{control::KeyText, datapath::Instance};
 
 /// How long a key is that nobody gave a length for.
 pub const KEY_LENGTH: usize = 32;
@@ -46,6 +46,20 @@ pub type SharedKeys = BTreeMap<ResourceId, Secret>;
 pub struct KeyStore {
     path: PathBuf,
     change: Arc<Mutex<()>>,
+}
+
+/// What is read of the file; what else is in it is of a later version.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadFile {
+    shared_keys: BTreeMap<String, KeyText>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenFile<'a> {
+    version: u32,
+    shared_keys: BTreeMap<&'a str, &'a str>,
 }
 
 impl KeyStore {
@@ -98,17 +112,12 @@ impl KeyStore {
             Err(source) => return Err(self.io(source)),
         };
         // Its text may hold what was in the file, so the parser's words are not repeated.
-        let mut value: Value =
-            serde_json::from_slice(&text).map_err(|_| self.content("it is no JSON"))?;
-        let list = value.get_mut("sharedKeys").and_then(Value::as_object_mut);
-        let list = list.ok_or_else(|| self.content("it has no list \"sharedKeys\""))?;
+        let file: ReadFile = serde_json::from_slice(&text)
+            .map_err(|_| self.content("it is no JSON with texts in \"sharedKeys\""))?;
         let mut keys = SharedKeys::new();
-        for (id, key) in std::mem::take(list) {
-            let Value::String(key) = key else {
-                return Err(self.content(&format!("the key of {id} is no text")));
-            };
-            let key = Zeroizing::new(key);
-            let key = parse(&key).map_err(|error| self.content(&format!("{id}: {error}")))?;
+        for (id, key) in file.shared_keys {
+            let key =
+                parse(key.expose()).map_err(|error| self.content(&format!("{id}: {error}")))?;
             keys.insert(ResourceId::new(&id), key);
         }
         Ok(keys)
@@ -117,14 +126,20 @@ impl KeyStore {
     /// In one step, and on the disk when it returns: a key that a peer was told is not lost with
     /// the power.
     fn write(&self, keys: &SharedKeys) -> Result<(), KeyError> {
-        let list: Map<String, Value> = keys
+        let texts: Vec<(&str, Zeroizing<String>)> = keys
             .iter()
-            .map(|(id, key)| (id.to_string(), Value::String(text(key).to_string())))
+            .map(|(id, key)| (id.as_str(), text(key)))
             .collect();
-        let value = json!({ "version": 1, "sharedKeys": list });
-        let mut bytes = Zeroizing::new(
-            serde_json::to_vec_pretty(&value).map_err(|error| self.io(error.into()))?,
-        );
+        let file = WrittenFile {
+            version: 1,
+            shared_keys: texts.iter().map(|(id, key)| (*id, key.as_str())).collect(),
+        };
+        // What grows leaves copies behind: room for all, each character escaped.
+        let room = texts
+            .iter()
+            .map(|(id, key)| 2 * (id.len() + key.len()) + 32);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(128 + room.sum::<usize>()));
+        serde_json::to_writer_pretty(&mut *bytes, &file).map_err(|error| self.io(error.into()))?;
         bytes.push(b'\n');
         self.replace(&bytes).map_err(|source| self.io(source))
     }

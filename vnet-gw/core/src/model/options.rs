@@ -1,13 +1,16 @@
 //! Where a template is deployed to, and with which parameters.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, fmt};
 
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use super::{ArmError, error::cut, template::json};
 
 /// What a deployment knows besides its template.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its `Debug` names the parameters without their values, some of which may be keys.
+#[derive(Clone, PartialEq)]
 pub struct DeployOptions {
     /// Becomes part of every resource id.
     pub subscription_id: String,
@@ -30,7 +33,25 @@ impl Default for DeployOptions {
     }
 }
 
+impl fmt::Debug for DeployOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.parameters.keys().collect();
+        f.debug_struct("DeployOptions")
+            .field("subscription_id", &self.subscription_id)
+            .field("resource_group", &self.resource_group)
+            .field("location", &self.location)
+            .field("parameters", &names)
+            .finish()
+    }
+}
+
 impl DeployOptions {
+    /// Overwrites the values of all parameters, and leaves none: for when they were used.
+    pub fn wipe(&mut self) {
+        let parameters = std::mem::take(&mut self.parameters);
+        parameters.into_iter().for_each(|(_, value)| wipe(value));
+    }
+
     /// Both become segments of every id.
     pub(super) fn check(&self) -> Result<(), ArmError> {
         let parts = [
@@ -58,6 +79,16 @@ impl DeployOptions {
             }
         }
         Ok(())
+    }
+}
+
+/// Overwrites the texts of a value.
+fn wipe(value: Value) {
+    match value {
+        Value::String(mut text) => text.zeroize(),
+        Value::Array(items) => items.into_iter().for_each(wipe),
+        Value::Object(fields) => fields.into_iter().for_each(|(_, value)| wipe(value)),
+        _ => {}
     }
 }
 
@@ -115,6 +146,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn options_show_no_values_and_keep_none_once_wiped() {
+        let mut options = DeployOptions {
+            parameters: parse_parameters_file(r#"{"psk": "abc123", "all": [{"k": "abc123"}]}"#)
+                .unwrap(),
+            ..DeployOptions::default()
+        };
+        let shown = format!("{options:?}");
+        assert!(
+            shown.contains("psk") && !shown.contains("abc123"),
+            "{shown}"
+        );
+        options.wipe();
+        assert!(options.parameters.is_empty());
+    }
 
     #[test]
     fn a_parameters_file_gives_its_values() {

@@ -43,7 +43,9 @@ pub(super) struct Evaluator<'t> {
 
 /// A parameter: the value of the deployment, or the default of the template.
 pub(super) enum Parameter<'t> {
-    Given(Value),
+    Given(&'t Value),
+    /// None is given, and none is needed.
+    Null,
     Default(Lazy<'t>),
     /// Neither: an error where it is used.
     Missing,
@@ -261,6 +263,7 @@ impl<'t> Evaluator<'t> {
     pub(super) fn parameter(&self, name: &str) -> Result<Cow<'_, Value>, ArmError> {
         match self.parameters.get(&name.to_lowercase()) {
             Some(Parameter::Given(value)) => Ok(Cow::Borrowed(value)),
+            Some(Parameter::Null) => Ok(Cow::Owned(Value::Null)),
             Some(Parameter::Default(lazy)) => self.lazy(lazy, "parameters", name),
             Some(Parameter::Missing) => Err(invalid(format!(
                 "The parameter '{}' has neither a value nor a defaultValue: give one.",

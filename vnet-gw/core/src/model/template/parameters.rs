@@ -15,7 +15,7 @@ pub(super) fn declare<'t>(
     evaluator: &mut Evaluator<'t>,
     declared: Option<&'t Fields<'t>>,
 ) -> Result<(), ArmError> {
-    let given = &evaluator.options.parameters;
+    let given: &'t Map<String, Value> = &evaluator.options.parameters;
     // Before anything is told that may have one of them in it.
     for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
         hide(evaluator.hidden, get(given, name), declaration);
@@ -47,13 +47,13 @@ pub(super) fn declare<'t>(
         let parameter = match (get(given, name), fields.get("defaultValue")) {
             (Some(value), _) => {
                 check(&declaration.to_value(), value).map_err(|error| invalid(error).at(path))?;
-                Parameter::Given(value.clone())
+                Parameter::Given(value)
             }
             (None, Some(default)) => {
                 Parameter::Default(Lazy::new(Cow::Borrowed(default)).secure(is_secure(declaration)))
             }
             (None, None) => match fields.get("nullable") {
-                Some(Node::Bool(true)) => Parameter::Given(Value::Null),
+                Some(Node::Bool(true)) => Parameter::Null,
                 _ => Parameter::Missing,
             },
         };
