@@ -151,7 +151,8 @@ impl Endpoint {
             if !old.open() || old.leaving() {
                 continue;
             }
-            let at_once = best.begun <= old.since && old.begun <= best.since;
+            // A rekey changes nothing about when it was made: at the other end it may come later.
+            let at_once = best.begun <= old.first_since && old.begun <= best.first_since;
             let old_stays = at_once && best.lowest_nonce < old.lowest_nonce;
             let loser = if old_stays {
                 std::mem::replace(&mut winner, key)

@@ -105,6 +105,8 @@ pub(super) struct Established {
     /// When its first message was sent or came, and when it was established.
     pub(super) begun: Instant,
     pub(super) since: Instant,
+    /// When the first one of those that were rekeyed to this one was established.
+    pub(super) first_since: Instant,
     /// The lower one of the nonces it was made with: of two SAs that were made at once, the one
     /// with the lowest goes (RFC 7296, 2.8.1).
     pub(super) lowest_nonce: Vec<u8>,
@@ -152,6 +154,7 @@ impl Established {
             nat: start.nat,
             begun: start.begun,
             since: now,
+            first_since: now,
             lowest_nonce: start.lowest_nonce,
             life: Life::Open,
             children: Vec::new(),

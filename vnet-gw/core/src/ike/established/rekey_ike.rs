@@ -305,7 +305,9 @@ impl Established {
         if let Some(Exchange::Ike(offer)) = &mut self.exchange {
             let (initiator, responder) = begun.nonces;
             offer.rival = Some((begun.spi, initiator.min(responder)));
-            new.life = Life::Provisional;
+            if new.life == Life::Open {
+                new.life = Life::Provisional;
+            }
         } else {
             new.adopt(cx, now, std::mem::take(&mut self.children));
             self.life = Life::Replaced(now + REPLACED);
@@ -359,6 +361,11 @@ impl Established {
             },
         );
         new.problem.clone_from(&self.problem);
+        new.first_since = self.first_since;
+        if let Life::Replaced(_) = self.life {
+            // Another SA took this one's place while the rekey was under way, and so the new one's.
+            new.life = self.life;
+        }
         Ok(new)
     }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod paths;
 mod rekeys;
+mod unruly;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
