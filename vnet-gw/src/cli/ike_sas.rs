@@ -42,9 +42,14 @@ fn text(sa: &IkeSaRow) -> String {
     }
     let mut lines = vec![("tunnel", sa.tunnel.clone()), ("status", status)];
     if let Some(proposal) = &sa.proposal {
+        // A peer that wants ESP in UDP, as our own `gso` engine does, shows a NAT that need not be
+        // there; what is behind one for sure has another port.
+        let shown = sa.remote.port() == 4500;
         let nat = match (sa.nat_local, sa.nat_remote) {
             (false, false) => "none",
             (true, false) => "here",
+            (false, true) if shown => "shown by the peer, so that ESP goes in UDP",
+            (true, true) if shown => "here, and shown by the peer, so that ESP goes in UDP",
             (false, true) => "at the peer",
             (true, true) => "at both ends",
         };
@@ -150,6 +155,14 @@ mod tests {
             "7h 30m",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
+        }
+        for (port, nat) in [
+            (4500, "NAT          shown by the peer"),
+            (31_004, "NAT          at the peer"),
+        ] {
+            (sa.nat_local, sa.nat_remote) = (false, true);
+            sa.remote.set_port(port);
+            assert!(text(&sa).contains(nat), "{}", text(&sa));
         }
         sa.proposal = None;
         sa.children.clear();

@@ -69,7 +69,7 @@ fn row(snapshot: &Snapshot, status: &VpnStatus, connection: &model::Connection) 
         ConnectionRemote::LocalNetworkGateway(id) => site = Some(reference(id)),
     }
     let reason = match known {
-        Some(known) => known.reason().map(str::to_owned),
+        Some(known) => known.reason(),
         None => Some(elsewhere(&snapshot.topology, id)),
     };
     ConnectionRow {

@@ -57,6 +57,8 @@ pub struct TunnelStatus {
     pub remote: IpAddr,
     pub state: TunnelState,
     pub reason: String,
+    /// Connected, and does not answer at the moment: traffic goes elsewhere.
+    pub silent: bool,
     pub last_established: Option<SystemTime>,
     /// Since the daemon started.
     pub counters: TunnelCounters,
@@ -77,12 +79,19 @@ impl ConnectionStatus {
         .unwrap_or_default()
     }
 
-    /// Why it is not connected, or why not all of it is: one reason, the first tunnel's that has one.
-    pub fn reason(&self) -> Option<&str> {
+    /// Why it is not connected, or why not all of it is: one reason, the first tunnel's that has
+    /// one; or how many of its tunnels do not answer.
+    pub fn reason(&self) -> Option<String> {
         let down = |tunnel: &&TunnelStatus| tunnel.state != TunnelState::Connected;
         let mut down = self.tunnels.iter().filter(down);
-        down.find(|tunnel| !tunnel.reason.is_empty())
-            .map(|tunnel| tunnel.reason.as_str())
+        if let Some(tunnel) = down.find(|tunnel| !tunnel.reason.is_empty()) {
+            return Some(tunnel.reason.clone());
+        }
+        let silent = self.tunnels.iter().filter(|tunnel| tunnel.silent).count();
+        (silent > 0).then(|| {
+            let all = self.tunnels.len();
+            format!("{silent} of {all} tunnels do not answer at the moment")
+        })
     }
 
     pub fn tunnels_up(&self) -> usize {
@@ -159,6 +168,7 @@ mod tests {
             remote: "192.0.2.9".parse().unwrap(),
             state: *state,
             reason: format!("because {state:?}"),
+            silent: false,
             last_established: None,
             counters: TunnelCounters {
                 bytes_in: 2,
@@ -197,8 +207,23 @@ mod tests {
             (&[], Unknown, None),
         ] {
             let connection = connection(tunnels);
-            assert_eq!((connection.state(), connection.reason()), (state, reason));
+            assert_eq!(
+                (connection.state(), connection.reason().as_deref()),
+                (state, reason)
+            );
             assert_eq!(connection.bytes_in(), 2 * tunnels.len() as u64);
         }
+    }
+
+    #[test]
+    fn tunnels_that_do_not_answer_are_counted() {
+        let mut connection = connection(&[TunnelState::Connected; 4]);
+        connection.tunnels[1].silent = true;
+        let reason = "1 of 4 tunnels do not answer at the moment";
+        assert_eq!(connection.reason().as_deref(), Some(reason));
+        // What is down says more.
+        connection.tunnels[3].state = TunnelState::NotConnected;
+        connection.tunnels[3].reason = "refused".into();
+        assert_eq!(connection.reason().as_deref(), Some("refused"));
     }
 }

@@ -161,6 +161,7 @@ impl FakeTunnels {
             remote: tunnel.remote,
             state: TunnelState::Connected,
             reason: "AES_GCM_16_256".into(),
+            silent: false,
             last_established: Some(SystemTime::UNIX_EPOCH),
             counters: TunnelCounters {
                 bytes_in: 10,

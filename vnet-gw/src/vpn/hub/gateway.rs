@@ -170,6 +170,7 @@ impl<W: WorkerHandle> Gateway<W> {
                     remote: tunnel.remote,
                     state: Default::default(),
                     reason: String::new(),
+                    silent: false,
                     last_established: None,
                     counters: TunnelCounters::default(),
                 })

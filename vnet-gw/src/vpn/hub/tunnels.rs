@@ -127,7 +127,8 @@ impl Tunnels {
         if let Some(tunnel) = self.0.get(&status.id) {
             status.state = tunnel.state;
             status.reason.clone_from(&tunnel.reason);
-            if tunnel.state == TunnelState::Connected && !tunnel.usable {
+            status.silent = tunnel.state == TunnelState::Connected && !tunnel.usable;
+            if status.silent {
                 status.reason.push_str("; does not answer at the moment");
             }
             status.last_established = tunnel.last_established;
