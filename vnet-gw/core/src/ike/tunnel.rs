@@ -138,8 +138,10 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watch {
     Nothing,
-    /// Ask the peer whether it is there, or ask again.
+    /// Ask the peer whether it is there.
     Ask,
+    /// Ask it again.
+    AskAgain,
     /// It did not answer: the path is not usable.
     Unusable,
 }
@@ -199,7 +201,7 @@ impl PathWatch {
             }
             Some(asked) if asked.sent < TRIES => {
                 asked.sent += 1;
-                Watch::Ask
+                Watch::AskAgain
             }
             Some(_) => Watch::Unusable,
         }
@@ -238,7 +240,11 @@ mod tests {
             let now = watch.deadline(&options).unwrap();
             match watch.on_timeout(&options, now) {
                 Watch::Nothing => panic!("due at its deadline"),
-                Watch::Ask => asked += 1,
+                Watch::Ask => {
+                    assert_eq!(asked, 0);
+                    asked += 1;
+                }
+                Watch::AskAgain => asked += 1,
                 Watch::Unusable => break now,
             }
         };

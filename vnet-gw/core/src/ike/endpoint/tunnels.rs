@@ -293,11 +293,13 @@ impl Endpoint {
         };
         match tunnel.watch.on_timeout(&self.cx.options, now) {
             Watch::Nothing => {}
-            Watch::Ask => {
+            asks @ (Watch::Ask | Watch::AskAgain) => {
                 if let Some(current) = tunnel.current {
                     self.with(current, |sa, cx| sa.probe(cx, now));
                 }
-                self.doubt_siblings(now, id);
+                if asks == Watch::Ask {
+                    self.doubt_siblings(now, id);
+                }
             }
             Watch::Unusable => {
                 if tunnel.watch.lost() {
