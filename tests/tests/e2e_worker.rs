@@ -4,8 +4,9 @@
 
 use std::{
     net::{IpAddr, UdpSocket},
+    os::fd::AsRawFd,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use vnet_gw::worker::Command;
@@ -17,7 +18,7 @@ use vnet_gw_lab::{
     Netns,
     probe::{Flow, Outcome, PacketSocket, Ping, tcp},
 };
-use vnet_gw_tests::tunnel_bed::{LARGEST, Plan, Side, TunnelBed, UPLINK, private, tunnel_id};
+use vnet_gw_tests::tunnel_bed::{LARGEST, PORT, Plan, Side, TunnelBed, UPLINK, private, tunnel_id};
 
 const MIB: u64 = 1 << 20;
 
@@ -362,4 +363,39 @@ fn a_narrow_underlay_is_told_of() {
         let done = tcp::transfer(&bed.a.netns, &bed.b.netns, address, MIB).unwrap();
         assert!(done.is_some());
     }
+    // A flood of what does not fit draws no flood of errors.
+    let written = || bed.a.netns.packets(PORT).unwrap().0;
+    let to = (bed.b.inner4, 9);
+    let before = (bed.a.counters(0).too_big, written());
+    let began = Instant::now();
+    let netns = &bed.a.netns;
+    netns
+        .enter(move || {
+            let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+            // As a sender does that looks for the MTU by itself, and heeds no error.
+            let probe = libc::IP_PMTUDISC_PROBE;
+            // SAFETY: the pointer and the length are those of a live `c_int`.
+            let result = unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::IPPROTO_IP,
+                    libc::IP_MTU_DISCOVER,
+                    (&raw const probe).cast(),
+                    size_of_val(&probe) as libc::socklen_t,
+                )
+            };
+            assert_eq!(result, 0);
+            for _ in 0..5000 {
+                let _ = socket.send_to(&[0; 1350], to);
+            }
+        })
+        .unwrap();
+    bed.a
+        .wait_until("all were refused", |a| {
+            a.counters(0).too_big > before.0 + 4000
+        })
+        .unwrap();
+    let most = 100 + began.elapsed().as_millis() as u64;
+    let errors = written() - before.1;
+    assert!((100..=most + 10).contains(&errors), "{errors} of {most}");
 }

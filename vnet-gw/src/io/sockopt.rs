@@ -74,13 +74,29 @@ pub(crate) fn dont_fragment(socket: &impl AsFd, v6: bool, on: bool) -> io::Resul
 }
 
 /// Carries out `send` with packets that may be fragmented.
-pub(crate) fn fragmenting<T>(
-    socket: &impl AsFd,
+///
+/// IKE and the worker share the sockets of port 4500, and each does this from its own thread, rarely.
+/// Both may be at it at once, which the other's packets survive: those of ESP that leave without DF
+/// meanwhile are fragmented on the way rather than refused, and those that are to be fragmented
+/// while the other sets DF again are refused as too big, which counts as a loss on the way and has
+/// the path measured. Whoever ends last leaves DF set.
+pub(crate) fn fragmenting<S: AsFd, T>(
+    socket: &S,
     v6: bool,
     send: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
+    /// However `send` ends.
+    struct Again<'a, S: AsFd>(&'a S, bool);
+
+    impl<S: AsFd> Drop for Again<'_, S> {
+        fn drop(&mut self) {
+            if let Err(error) = dont_fragment(self.0, self.1, true) {
+                log::warn!("forbidding to fragment packets again: {error}");
+            }
+        }
+    }
+
     dont_fragment(socket, v6, false)?;
-    let result = send();
-    dont_fragment(socket, v6, true)?;
-    result
+    let _again = Again(socket, v6);
+    send()
 }

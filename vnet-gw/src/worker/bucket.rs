@@ -1,4 +1,4 @@
-//! The bandwidth of a gateway's SKU: a token bucket for each direction.
+//! Token buckets: the bandwidth of a gateway's SKU, one for each direction, and its ICMP errors.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,16 @@ const DEPTH: Duration = Duration::from_millis(300);
 /// No less than a few super-packets.
 const MIN_DEPTH: i64 = 512 << 10;
 
-/// Bytes that may pass.
+/// ICMP errors a second, and at once, of a gateway (RFC 4443, 2.4 (f): they must have a limit):
+/// every sender of every workload finds its MTU anew in less, and a flood of long packets is not
+/// answered with one of errors.
+pub(super) const ERRORS: u64 = 1000;
+const ERRORS_AT_ONCE: i64 = 100;
+
+/// Bytes that may pass, or errors.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Bytes a second; `None`: no limit.
+    /// A second; `None`: no limit.
     rate: Option<u64>,
     tokens: i64,
     depth: i64,
@@ -29,6 +35,16 @@ impl Bucket {
             rate,
             tokens: depth,
             depth,
+            filled: now,
+        }
+    }
+
+    /// Of ICMP errors, full.
+    pub(super) fn of_errors(now: Instant) -> Self {
+        Self {
+            rate: Some(ERRORS),
+            tokens: ERRORS_AT_ONCE,
+            depth: ERRORS_AT_ONCE,
             filled: now,
         }
     }
@@ -96,6 +112,19 @@ mod tests {
         }
         // 1,000 bytes a second, for two seconds.
         assert!((1000..=2000).contains(&bucket.tokens), "{}", bucket.tokens);
+    }
+
+    #[test]
+    fn errors_are_few_however_often_they_are_wanted() {
+        let start = Instant::now();
+        let mut bucket = Bucket::of_errors(start);
+        let mut passed = 0;
+        for micros in (0..10_000_000u64).step_by(10) {
+            bucket.fill(start + Duration::from_micros(micros));
+            passed += u64::from(bucket.take(1));
+        }
+        let all = 10 * ERRORS + ERRORS_AT_ONCE as u64;
+        assert!((all - 10..=all).contains(&passed), "{passed}");
     }
 
     #[test]

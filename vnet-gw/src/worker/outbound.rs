@@ -30,6 +30,8 @@ const FAILURES: usize = 64;
 /// What sealing needs beside the tunnels.
 pub(super) struct Sealer {
     pub(super) bucket: Bucket,
+    /// Answers to packets that were too big.
+    pub(super) errors: Bucket,
     /// For packets that are cut in two steps.
     scratch: Box<[u8]>,
     /// The answer to a packet that was too big.
@@ -101,9 +103,10 @@ impl Way<'_> {
 }
 
 impl Sealer {
-    pub(super) fn new(bucket: Bucket) -> Self {
+    pub(super) fn new(bucket: Bucket, errors: Bucket) -> Self {
         Self {
             bucket,
+            errors,
             scratch: vec![0; LONGEST].into_boxed_slice(),
             reply: vec![0; LONGEST_ERROR].into_boxed_slice(),
             failures: Failures {
@@ -168,7 +171,9 @@ impl Sealer {
                 let length = segments.write(index, &mut self.scratch)?;
                 let packet = &self.scratch[..length];
                 if dont_fragment(packet) {
-                    reply = too_big(packet, source, most as u16, &mut self.reply);
+                    if self.errors.take(1) {
+                        reply = too_big(packet, source, most as u16, &mut self.reply);
+                    }
                     break;
                 }
                 let fragments = Fragments::new(packet, most)?;

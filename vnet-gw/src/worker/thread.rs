@@ -105,7 +105,7 @@ impl Gateway {
         let mut gateway = Self {
             poll: Poll::new()?,
             tunnels: Tunnels::new(shared.counters.clone()),
-            sealer: Sealer::new(Bucket::new(bandwidth, now)),
+            sealer: Sealer::new(Bucket::new(bandwidth, now), Bucket::of_errors(now)),
             opener: Opener::new(Bucket::new(bandwidth, now), shared.out.clone()),
             reporter: Reporter::new(shared.out.clone(), now),
             bandwidth,
@@ -146,6 +146,7 @@ impl Gateway {
                 }
             }
             self.sealer.bucket.fill(now);
+            self.sealer.errors.fill(now);
             self.opener.bucket.fill(now);
             self.outward()?;
             self.inward()?;
