@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use vnet_gw_lab::probe::{Capture, Flow};
+use vnet_gw_lab::{
+    probe::{Capture, Flow, Outcome, Ping, tcp},
+    workload::{Offloads, plug_nic},
+};
 use vnet_gw_tests::{
     site::policy,
     vpn_bed::{CONNECT, Site, VpnBed, properties, template},
@@ -320,4 +323,85 @@ fn what_cannot_be_is_told_in_one_line() {
         assert!(!output.status.success() && said.contains(told), "{said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     }
+}
+
+/// A gateway's routes give way to those of a peering of the same prefixes.
+#[test]
+fn a_peering_is_preferred_to_the_tunnels() {
+    let without = template().unwrap();
+    let mut with = without.clone();
+    let resources = with["resources"].as_array_mut().unwrap();
+    // Another interface of VNet4, which its peer finds on its own host: what goes into the tunnels
+    // ends at the other one, where nobody has this address.
+    let mut near = resources
+        .iter()
+        .find(|one| one["name"] == "vm-east")
+        .unwrap()
+        .clone();
+    near["name"] = "vm-near".into();
+    near["tags"] = json!({"vnet-gw:device": "vm-near", "vnet-gw:host": "west"});
+    near["properties"]["macAddress"] = "00-0D-3A-00-00-05".into();
+    let configurations = near["properties"]["ipConfigurations"].as_array_mut();
+    for (configuration, address) in configurations
+        .unwrap()
+        .iter_mut()
+        .zip(["10.41.0.5", "fd00:41::5"])
+    {
+        configuration["properties"]["privateIPAddress"] = address.into();
+    }
+    resources.push(near);
+    for (vnet, remote) in [("VNet1", "VNet4"), ("VNet4", "VNet1")] {
+        let id = format!("[resourceId('Microsoft.Network/virtualNetworks', '{remote}')]");
+        properties(&mut with, vnet).unwrap()["virtualNetworkPeerings"] =
+            json!([{"name": remote, "properties": {"remoteVirtualNetwork": {"id": id}}}]);
+    }
+    let bed = VpnBed::start(&without, &without).unwrap();
+    bed.connected().unwrap();
+    bed.assert_reachable().unwrap();
+    let carried = bed.west.row().unwrap().bytes();
+    assert!(carried.0 > 0 && carried.1 > 0);
+
+    let near = plug_nic(
+        &bed.lab,
+        &bed.west.host,
+        &with,
+        "vm-near",
+        Offloads::Default,
+    )
+    .unwrap();
+    for site in bed.sites() {
+        let log = site.daemon.log();
+        site.daemon.write(&with).unwrap();
+        site.daemon.wait_for_log(&log, "reload: ").unwrap();
+    }
+    let routes = ["effective-routes", "--subnet", "VNet1/FrontEnd"];
+    let routes = bed.west.daemon.json(&routes).unwrap();
+    let of = |kind: &str, state: &str| {
+        let mut rows = routes["value"].as_array().unwrap().iter();
+        rows.any(|row| {
+            row["nextHopType"] == kind
+                && row["state"] == state
+                && row["addressPrefix"].to_string().contains("10.41.0.0/16")
+        })
+    };
+    assert!(of("VNetGlobalPeering", "Active"), "{routes:#}");
+    assert!(of("VirtualNetworkGateway", "Invalid"), "{routes:#}");
+    let before = bed.west.row().unwrap();
+    assert_eq!((before.status(), before.tunnels_up()), ("Connected", 4));
+    for &address in &near.addresses {
+        let outcome = Ping::new(address).send(&bed.west.workload.netns).unwrap();
+        assert!(matches!(outcome, Outcome::Reply { .. }), "{outcome}");
+        let (from, to) = (&bed.west.workload.netns, &near.netns);
+        assert!(tcp::transfer(from, to, address, 1 << 20).unwrap().is_some());
+    }
+    // Neither to whom the tunnels would have led.
+    let far = Ping {
+        patience: Duration::from_millis(300),
+        ..Ping::new(bed.east.workload.ipv4().unwrap())
+    };
+    let outcome = far.send(&bed.west.workload.netns).unwrap();
+    assert!(!matches!(outcome, Outcome::Reply { .. }), "{outcome}");
+    let after = bed.west.row().unwrap();
+    assert_eq!(after.bytes(), before.bytes());
+    assert_eq!(after.tunnels_up(), 4);
 }
