@@ -30,6 +30,11 @@ pub use ike_sockets::{IkeSockets, NAT_PORT};
 pub use open::{Engine, OpenError, open};
 pub use poll::{Poll, Ready, Token, token};
 
+/// The most that goes out in one message of many packets. UDP takes 65,507 bytes in one send, but a
+/// device only what is shorter than 64 KiB with all its headers: longer ones are cut up before they
+/// reach it, which costs half the throughput.
+pub const MESSAGE_BYTES: usize = (64 << 10) - 128;
+
 /// The far side of a gateway's port: IP packets, without Ethernet.
 pub trait Port: Send {
     /// Has `poll` watch what this half reads from. Called again after a change: what is watched

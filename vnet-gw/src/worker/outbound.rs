@@ -14,10 +14,8 @@ use super::{
     counters::Counters,
     tunnels::{Outbound, Tunnels},
 };
-use crate::io::{Outgoing, PathId, SendFailure, Underlay};
+use crate::io::{MESSAGE_BYTES, Outgoing, PathId, SendFailure, Underlay};
 
-/// What waits is sent when it is that much, without a look for more: the other end can begin.
-const FLUSH: usize = 64 << 10;
 /// What every link of IPv6 takes, and every host of IPv4 (RFC 8200, 5; RFC 791, 3.1): who sends
 /// no more than that is never told to send less, but fragmented outside.
 const LEAST6: usize = 1280;
@@ -75,7 +73,10 @@ impl Way<'_> {
     fn send(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
         let offset = self.pair.sa.payload_offset();
         let room = self.pair.sa.sealed_len(length);
-        if self.underlay.pending() >= FLUSH || self.underlay.slot(&self.to, room).is_none() {
+        // What fills a message goes without a look for more: the other end can begin. It goes before
+        // it is exceeded, or each message is followed by one of a single packet.
+        let full = self.underlay.pending() + room > MESSAGE_BYTES;
+        if full || self.underlay.slot(&self.to, room).is_none() {
             self.flush();
         }
         let Some(slot) = self.underlay.slot(&self.to, room) else {

@@ -3,13 +3,10 @@
 use std::ops::Range;
 
 use super::path::Path;
-use crate::io::{Outgoing, PathId};
+use crate::io::{MESSAGE_BYTES, Outgoing, PathId};
 
 /// What waits before a flush: three full messages.
 const ARENA: usize = 3 << 16;
-/// UDP takes 65,507 bytes in one send, but a device only what is shorter than 64 KiB with all its
-/// headers: longer ones are cut up before they reach it, which costs half the throughput.
-const MAX_BYTES: usize = (64 << 10) - 128;
 /// `UDP_MAX_SEGMENTS` of today's kernels.
 pub(super) const MAX_SEGMENTS: usize = 128;
 /// The same before 6.9.
@@ -97,7 +94,7 @@ impl Queue {
             && let Some(last) = self.messages.last_mut()
             && last.to == to
             && length <= last.segment
-            && last.range.len() + length <= MAX_BYTES
+            && last.range.len() + length <= MESSAGE_BYTES
             && last.segments() < self.max_segments
         {
             last.range.end = range.end;
