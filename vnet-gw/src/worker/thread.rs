@@ -87,6 +87,8 @@ struct Gateway {
     opener: Opener,
     reporter: Reporter,
     bandwidth: Option<u64>,
+    /// The port brought one packet at a time lately.
+    sparse: bool,
     /// When the paths' MTUs were asked for.
     measured: Instant,
     /// When the next replaced SA goes.
@@ -109,6 +111,7 @@ impl Gateway {
             opener: Opener::new(Bucket::new(bandwidth, now), shared.out.clone()),
             reporter: Reporter::new(shared.out.clone(), now),
             bandwidth,
+            sparse: true,
             measured: now,
             expires: None,
             port,
@@ -171,13 +174,16 @@ impl Gateway {
             underlay,
             tunnels,
             sealer,
+            sparse,
             ..
         } = self;
         let (underlay, counters) = (&mut **underlay, &*self.shared.counters);
-        for _ in 0..READS {
+        let mut count = 0;
+        while count < READS {
             let Some(inner) = port.read()? else {
                 break;
             };
+            count += 1;
             let reply = sealer.seal(&inner.offload, inner.packet, tunnels, underlay, counters);
             if let Some(reply) = reply {
                 let whole = 0..reply.len();
@@ -186,6 +192,13 @@ impl Gateway {
                     counters.port_write_errors.add(1);
                 }
             }
+            // Most probably the only one: it need not wait for the port to say that it is.
+            if *sparse && count == 1 {
+                sealer.flush(tunnels, underlay, counters);
+            }
+        }
+        if count != 0 {
+            *sparse = count == 1;
         }
         sealer.flush(tunnels, underlay, counters);
         Ok(())

@@ -21,8 +21,8 @@ const MANY: usize = 64;
 pub(super) struct Receiver {
     arena: Box<[u8]>,
     datagrams: Vec<Datagram>,
-    /// Buffers of the next call.
-    width: usize,
+    /// Whether the next call is for [`MANY`].
+    many: bool,
 }
 
 /// What a socket carries.
@@ -38,7 +38,7 @@ impl Receiver {
         Self {
             arena: vec![0; MANY * BUFFER].into_boxed_slice(),
             datagrams: Vec::with_capacity(MANY),
-            width: FEW,
+            many: false,
         }
     }
 
@@ -62,15 +62,29 @@ impl Receiver {
         local: SocketAddr,
         kind: Kind,
     ) -> io::Result<bool> {
+        if self.many {
+            self.receive_up_to::<MANY>(socket, local, kind)
+        } else {
+            self.receive_up_to::<FEW>(socket, local, kind)
+        }
+    }
+
+    /// Into the first `N` buffers. The headers of so many are cleared for each call, which is why
+    /// `N` is not always [`MANY`].
+    fn receive_up_to<const N: usize>(
+        &mut self,
+        socket: &impl AsFd,
+        local: SocketAddr,
+        kind: Kind,
+    ) -> io::Result<bool> {
         self.clear();
-        let mut names = [RawAddress::EMPTY; MANY];
-        let mut controls = [Control::EMPTY; MANY];
+        let mut names = [RawAddress::EMPTY; N];
+        let mut controls = [Control::EMPTY; N];
         // SAFETY: integers and pointers; all zeroes is a value of both.
-        let (mut parts, mut messages): ([libc::iovec; MANY], [libc::mmsghdr; MANY]) =
+        let (mut parts, mut messages): ([libc::iovec; N], [libc::mmsghdr; N]) =
             unsafe { std::mem::zeroed() };
-        let width = self.width;
         let base = self.arena.as_mut_ptr();
-        for i in 0..width {
+        for i in 0..N {
             parts[i] = libc::iovec {
                 // Within the arena, which has MANY buffers.
                 iov_base: base.wrapping_add(i * BUFFER).cast(),
@@ -84,14 +98,14 @@ impl Receiver {
             header.msg_control = controls[i].as_mut_ptr();
             header.msg_controllen = Control::capacity() as _;
         }
-        // SAFETY: `width` messages are set up above; what their pointers lead to, names, parts,
+        // SAFETY: `N` messages are set up above; what their pointers lead to, names, parts,
         // controls and disjoint pieces of the arena, lives until after the call and is not
         // referred to otherwise meanwhile.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_fd().as_raw_fd(),
                 messages.as_mut_ptr(),
-                width as u32,
+                N as u32,
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
@@ -144,8 +158,8 @@ impl Receiver {
                 tos: came.tos,
             });
         }
-        let all = count == width;
-        self.width = if all && !joined { MANY } else { FEW };
+        let all = count == N;
+        self.many = all && !joined;
         Ok(all)
     }
 }

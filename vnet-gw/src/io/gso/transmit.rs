@@ -18,6 +18,9 @@ use crate::io::SendFailure;
 /// How long to wait for room in a socket's queue before its packets are given up.
 const PATIENCE: Duration = Duration::from_millis(5);
 
+/// Messages that most calls are for: clearing the headers of [`MESSAGES`] costs more than one takes.
+const FEW: usize = 4;
+
 /// What a transmission learned of the kernel and the devices.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Learned {
@@ -36,7 +39,12 @@ pub(super) fn transmit(
     let mut learned = Learned::default();
     let mut rest = messages;
     while let [first, after @ ..] = rest {
-        let error = match send(socket, arena, rest.iter().copied(), paths) {
+        let all = rest.iter().copied();
+        let sent = match rest.len() {
+            ..=FEW => send::<FEW>(socket, arena, all, paths),
+            _ => send::<MESSAGES>(socket, arena, all, paths),
+        };
+        let error = match sent {
             Ok(count) => {
                 rest = &rest[count.max(1)..];
                 continue;
@@ -60,7 +68,7 @@ pub(super) fn transmit(
         };
         let mut whole = true;
         for piece in first.split(pieces) {
-            if let Err(error) = send(socket, arena, std::iter::once(&piece), paths) {
+            if let Err(error) = send::<1>(socket, arena, std::iter::once(&piece), paths) {
                 whole = false;
                 failed(failure(&piece, error));
             }
@@ -78,19 +86,19 @@ fn failure(message: &Message, error: io::Error) -> SendFailure {
     }
 }
 
-/// How many of the first went; the error is the first one's.
-fn send<'a>(
+/// How many of the first `N` went; the error is the first one's.
+fn send<'a, const N: usize>(
     socket: BorrowedFd<'_>,
     arena: &[u8],
-    messages: impl Iterator<Item = &'a Message> + Clone,
+    messages: impl Iterator<Item = &'a Message>,
     paths: &Paths,
 ) -> io::Result<usize> {
-    let mut controls = [Control::EMPTY; MESSAGES];
+    let mut controls = [Control::EMPTY; N];
     // SAFETY: integers and pointers; all zeroes is a value of both.
-    let (mut parts, mut headers): ([libc::iovec; MESSAGES], [libc::mmsghdr; MESSAGES]) =
+    let (mut parts, mut headers): ([libc::iovec; N], [libc::mmsghdr; N]) =
         unsafe { std::mem::zeroed() };
     let mut count = 0;
-    for message in messages.take(MESSAGES) {
+    for message in messages.take(N) {
         let Some(path): Option<&Path> = paths.get(message.to.path) else {
             // Forgotten while packets waited: they go nowhere, and those before go first.
             if count == 0 {
