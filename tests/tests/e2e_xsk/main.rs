@@ -320,17 +320,6 @@ fn gateway(public_address: &str) -> GatewayImage {
     )
 }
 
-/// A process that holds an engine, for the test below.
-#[test]
-#[ignore = "runs until it is killed"]
-fn holder() -> Result<()> {
-    let engine = io::open(&gateway(V4[0]), EngineChoice::Xsk)?;
-    println!("\nopen: {}", engine.name);
-    thread::sleep(Duration::from_secs(60));
-    drop(engine);
-    Ok(())
-}
-
 #[test]
 fn nothing_outlives_a_killed_process() -> Result<()> {
     let lab = Lab::new()?;
@@ -339,8 +328,8 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
     host.ip("link set net0 up")?;
     give(&host, V4[0])?;
     let mut child = host
-        .command(std::env::current_exe()?)
-        .args(["--exact", "holder", "--ignored", "--nocapture"])
+        .command(env!("CARGO_BIN_EXE_xsk-holder"))
+        .arg(V4[0])
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.stdout.take().context("no output")?;
