@@ -4,6 +4,8 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -346,7 +348,25 @@ fn offsets(socket: &OwnedFd) -> io::Result<libc::xdp_mmap_offsets> {
     Ok(offsets)
 }
 
+/// How long a queue may be busy because of a socket that was closed: the kernel takes it out of the
+/// queue in the background, a grace period later.
+const RELEASE: Duration = Duration::from_millis(300);
+
 fn bind(socket: &OwnedFd, ifindex: u32, queue: u32, flags: u16) -> io::Result<()> {
+    let deadline = Instant::now() + RELEASE;
+    loop {
+        match bind_once(socket, ifindex, queue, flags) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn bind_once(socket: &OwnedFd, ifindex: u32, queue: u32, flags: u16) -> io::Result<()> {
     let address = libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,
         sxdp_flags: flags,
