@@ -5,6 +5,7 @@ mod exported;
 mod gateways;
 mod interfaces;
 mod peerings;
+mod policies;
 mod properties;
 mod random;
 mod rules;
