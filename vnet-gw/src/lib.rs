@@ -1,9 +1,13 @@
 //! The daemon as a library: what `main` and the tests drive.
+pub mod api;
 pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod doctor;
+pub mod engine;
+pub mod identity;
 pub mod io;
+pub mod store;
 pub mod vpn;
 pub mod worker;

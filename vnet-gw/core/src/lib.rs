@@ -8,11 +8,14 @@
 //! 3. [`compile`]: the [`compile::Image`], what the data path should hold, by resource.
 //! 4. [`table`]: the bytes of the BPF tables in the forms of `vnet_gw_common::table`.
 //!
+//! Beside the first, [`arm`]: resources as Azure's REST API keeps, changes and shows them.
+//!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
 //! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
 //! cryptographic libraries.
 #![forbid(unsafe_code)]
 
+pub mod arm;
 pub mod compile;
 pub mod crypto;
 pub mod effective;

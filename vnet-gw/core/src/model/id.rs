@@ -3,8 +3,8 @@
 use super::{ArmError, ResourceId, error::cut};
 
 /// The resource types of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
     VirtualNetwork,
     Subnet,
     VirtualNetworkPeering,

@@ -42,6 +42,7 @@
 //! parent: exported templates say both.
 
 mod addresses;
+mod document;
 mod error;
 mod hidden;
 mod id;
@@ -56,7 +57,9 @@ mod template;
 mod types;
 mod vpn;
 
+pub use document::{ReadDocument, Warning, read_document, settle};
 pub use error::{ArmError, MAX_DETAILS};
+pub use id::Kind;
 pub use ipsec::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
 };

@@ -1,0 +1,77 @@
+//! The engine as those see it who ask it for changes.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use vnet_gw_core::{
+    arm::{Change, Outcome, State},
+    model::{ArmError, Warning},
+};
+
+use super::Caller;
+use crate::store::{StoreError, Write};
+
+/// A set of changes that is carried out as a whole or not at all.
+#[derive(Debug)]
+pub struct Submission {
+    pub changes: Vec<Change>,
+    pub caller: Caller,
+    /// As the audit log names it: `Microsoft.Network/virtualNetworks/write`.
+    pub operation: String,
+    /// The id of what it is about.
+    pub resource: String,
+    /// Records that are written in the same transaction (a deployment).
+    pub records: Vec<Write>,
+}
+
+/// Whether the data path carries it, once that is known.
+pub type Carried = oneshot::Receiver<Result<(), ArmError>>;
+
+/// A submission is valid and durable.
+#[derive(Debug)]
+pub struct Receipt {
+    /// One for each change.
+    pub outcomes: Vec<Outcome>,
+    pub warnings: Vec<Warning>,
+    /// With the batch that it was part of.
+    pub state: Arc<State>,
+    pub carried: Carried,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It does not hold; nothing was changed.
+    #[error("{0}")]
+    Invalid(#[from] ArmError),
+    /// It may hold, but could not be made durable; nothing was changed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the daemon ends; ask again when it is back")]
+    Ending,
+}
+
+/// What reaches the engine's thread.
+pub(super) type Asked = (Submission, oneshot::Sender<Result<Receipt, EngineError>>);
+
+/// A handle; clones are of one engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    state: watch::Receiver<Arc<State>>,
+    ask: mpsc::Sender<Asked>,
+}
+
+impl Engine {
+    /// What is durable and valid now.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// Submits a set of changes; returns when it is durable (or refused). `carried` of the receipt
+    /// tells when the data path has it.
+    pub async fn submit(&self, submission: Submission) -> Result<Receipt, EngineError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.ask.send((submission, answer)).await;
+        sent.map_err(|_| EngineError::Ending)?;
+        answered.await.map_err(|_| EngineError::Ending)?
+    }
+}
