@@ -1,110 +1,10 @@
-//! Resource types, ids and names.
+//! Ids and names of resources.
 
-use super::{ArmError, ResourceId, error::cut};
-
-/// The resource types of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    VirtualNetwork,
-    Subnet,
-    VirtualNetworkPeering,
-    NetworkInterface,
-    RouteTable,
-    Route,
-    PublicIpAddress,
-    VirtualNetworkGateway,
-    LocalNetworkGateway,
-    Connection,
-}
-
-const PROVIDER: &str = "Microsoft.Network";
+use super::{ArmError, Kind, ResourceId, error::cut, kind::PROVIDER};
 
 impl Kind {
-    const ALL: [Self; 10] = [
-        Self::VirtualNetwork,
-        Self::Subnet,
-        Self::VirtualNetworkPeering,
-        Self::NetworkInterface,
-        Self::RouteTable,
-        Self::Route,
-        Self::PublicIpAddress,
-        Self::VirtualNetworkGateway,
-        Self::LocalNetworkGateway,
-        Self::Connection,
-    ];
-
-    /// The segments of the type after the provider.
-    const fn segments(self) -> &'static [&'static str] {
-        match self {
-            Self::VirtualNetwork => &["virtualNetworks"],
-            Self::Subnet => &["virtualNetworks", "subnets"],
-            Self::VirtualNetworkPeering => &["virtualNetworks", "virtualNetworkPeerings"],
-            Self::NetworkInterface => &["networkInterfaces"],
-            Self::RouteTable => &["routeTables"],
-            Self::Route => &["routeTables", "routes"],
-            Self::PublicIpAddress => &["publicIPAddresses"],
-            Self::VirtualNetworkGateway => &["virtualNetworkGateways"],
-            Self::LocalNetworkGateway => &["localNetworkGateways"],
-            Self::Connection => &["connections"],
-        }
-    }
-
-    /// What it is called in a sentence.
-    pub(super) const fn noun(self) -> &'static str {
-        match self {
-            Self::VirtualNetwork => "virtual network",
-            Self::Subnet => "subnet",
-            Self::VirtualNetworkPeering => "peering",
-            Self::NetworkInterface => "network interface",
-            Self::RouteTable => "route table",
-            Self::Route => "route",
-            Self::PublicIpAddress => "public IP address",
-            Self::VirtualNetworkGateway => "virtual network gateway",
-            Self::LocalNetworkGateway => "local network gateway",
-            Self::Connection => "connection",
-        }
-    }
-
-    /// The kind of a full type.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidResourceType`, `InvalidResourceNamespace`: named, never skipped.
-    pub(super) fn of(resource_type: &str, names: &[String]) -> Result<Self, ArmError> {
-        let found = Self::ALL.into_iter().find(|kind| {
-            let mut segments = resource_type.split('/');
-            segments
-                .next()
-                .is_some_and(|provider| provider.eq_ignore_ascii_case(PROVIDER))
-                && segments.eq_ignore_case(kind.segments())
-        });
-        found.ok_or_else(|| {
-            let name = names.join("/");
-            let provider = resource_type.split('/').next().unwrap_or_default();
-            let code = if provider.eq_ignore_ascii_case(PROVIDER) {
-                "InvalidResourceType"
-            } else {
-                "InvalidResourceNamespace"
-            };
-            let types: Vec<String> = Self::ALL
-                .iter()
-                .map(|kind| kind.segments().join("/"))
-                .collect();
-            ArmError::new(
-                code,
-                format!(
-                    "The resource '{}' has the type {}, which is not supported \
-                     yet: remove it. Supported below {PROVIDER} are {}.",
-                    cut(&name),
-                    cut(resource_type),
-                    types.join(", ")
-                ),
-            )
-        })
-    }
-
     /// The id of a resource in a resource group (`/subscriptions/…/resourceGroups/…`).
-    pub(super) fn id<S: AsRef<str>>(self, group: &str, names: &[S]) -> ResourceId {
+    pub fn id<S: AsRef<str>>(self, group: &str, names: &[S]) -> ResourceId {
         let mut id = format!("{group}/providers/{PROVIDER}");
         for (segment, name) in self.segments().iter().zip(names) {
             id.push('/');
@@ -116,8 +16,13 @@ impl Kind {
     }
 
     /// The id that a reference means: a full id, one relative to the subscription or the resource
-    /// group of whoever refers, or plain names (`VNet1/FrontEnd`).
-    pub(super) fn resolve(self, text: &str, group: &str) -> Result<ResourceId, ArmError> {
+    /// group of whoever refers (`/subscriptions/…/resourceGroups/…`), or plain names
+    /// (`VNet1/FrontEnd`).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidResourceReference`
+    pub fn resolve(self, text: &str, group: &str) -> Result<ResourceId, ArmError> {
         let text = text.trim();
         let wrong = || {
             ArmError::new(
@@ -135,6 +40,7 @@ impl Kind {
             return Err(wrong());
         }
         let own: Vec<&str> = group.trim_matches('/').split('/').collect();
+        let own = |at: usize| own.get(at).copied().unwrap_or_default();
         let is = |at: usize, word: &str| {
             segments
                 .get(at)
@@ -145,9 +51,9 @@ impl Kind {
             () if is(0, "subscriptions") && is(2, "resourceGroups") && is(4, "providers") => {
                 ([segments[1], segments[3]], 5)
             }
-            () if is(0, "resourceGroups") && is(2, "providers") => ([own[1], segments[1]], 3),
-            () if is(0, "providers") => ([own[1], own[3]], 1),
-            () => ([own[1], own[3]], 0),
+            () if is(0, "resourceGroups") && is(2, "providers") => ([own(1), segments[1]], 3),
+            () if is(0, "providers") => ([own(1), own(3)], 1),
+            () => ([own(1), own(3)], 0),
         };
         let names = match is(provider, PROVIDER) {
             true => self.typed_names(&segments[provider + 1..]),
@@ -192,7 +98,7 @@ impl Kind {
     /// # Errors
     ///
     /// `InvalidResourceName`
-    pub(super) fn check_name(self, name: &str) -> Result<(), ArmError> {
+    pub fn check_name(self, name: &str) -> Result<(), ArmError> {
         let (least, most) = match self {
             Self::VirtualNetwork => (2, 64),
             _ => (1, 80),
@@ -231,32 +137,12 @@ pub(super) fn check_name(
 
 /// `/subscriptions/…/resourceGroups/…` of an id.
 pub(super) fn group_of(id: &ResourceId) -> &str {
-    // Keys and texts have the same length: both differ in case alone, and only of ASCII letters.
-    id.key()
-        .find("/providers/")
-        .map_or(id.as_str(), |at| &id.as_str()[..at])
+    id.group()
 }
 
 /// The id of the resource that a child is below.
 pub(super) fn parent_of(id: &ResourceId) -> ResourceId {
-    let mut text = id.as_str();
-    for _ in 0..2 {
-        text = text.rfind('/').map_or("", |at| &text[..at]);
-    }
-    ResourceId::new(text)
-}
-
-trait EqIgnoreCase {
-    fn eq_ignore_case(self, other: &[&str]) -> bool;
-}
-
-impl<'a, I: Iterator<Item = &'a str>> EqIgnoreCase for I {
-    fn eq_ignore_case(mut self, other: &[&str]) -> bool {
-        other.iter().all(|word| {
-            self.next()
-                .is_some_and(|segment| segment.eq_ignore_ascii_case(word))
-        }) && self.next().is_none()
-    }
+    id.parent()
 }
 
 #[cfg(test)]

@@ -47,23 +47,29 @@ mod error;
 mod hidden;
 mod id;
 mod ipsec;
+mod kind;
 mod object;
 mod options;
 mod path;
 mod prefix;
 mod read;
 mod rules;
+mod security;
 mod template;
 mod types;
 mod vpn;
 
 pub use document::{ReadDocument, Warning, read_document, settle};
 pub use error::{ArmError, MAX_DETAILS};
-pub use id::Kind;
 pub use ipsec::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
 };
+pub use kind::Kind;
 pub use options::{DeployOptions, parse_parameters_file};
+pub use security::{
+    Access, Direction, NetworkSecurityGroup, PortRange, SecurityRule, SecurityRuleAddresses,
+    SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
+};
 pub use types::*;
 pub use vpn::*;
 

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Connection, LocalNetworkGateway, PublicIpAddress, VirtualNetworkGateway};
+use super::{
+    Connection, LocalNetworkGateway, NetworkSecurityGroup, PublicIpAddress, VirtualNetworkGateway,
+};
 
 /// A resource id that compares without case, as ARM's do. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +41,20 @@ impl ResourceId {
     /// The last segment: the resource's own name, as written.
     pub fn name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The resource group it is in, as written: `/subscriptions/…/resourceGroups/…`.
+    pub fn group(&self) -> &str {
+        // Keys and texts have the same length: both differ in case alone, and only of ASCII letters.
+        self.key
+            .find("/providers/")
+            .map_or(&*self.text, |at| &self.text[..at])
+    }
+
+    /// The resource that a child is in: the id without its last two segments.
+    pub fn parent(&self) -> Self {
+        let parent = self.text.rsplitn(3, '/').nth(2).unwrap_or_default();
+        Self::new(parent)
     }
 
     /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
@@ -93,6 +109,7 @@ impl fmt::Debug for ResourceId {
 pub struct Topology {
     pub virtual_networks: BTreeMap<ResourceId, VirtualNetwork>,
     pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
+    pub network_security_groups: BTreeMap<ResourceId, Arc<NetworkSecurityGroup>>,
     pub network_interfaces: BTreeMap<ResourceId, NetworkInterface>,
     pub public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
     pub virtual_network_gateways: BTreeMap<ResourceId, VirtualNetworkGateway>,

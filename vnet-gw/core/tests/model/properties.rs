@@ -267,10 +267,7 @@ fn values_have_their_types() {
 #[test]
 fn other_types_are_named() {
     for (kind, code) in [
-        (
-            "Microsoft.Network/networkSecurityGroups",
-            "InvalidResourceType",
-        ),
+        ("Microsoft.Network/natGateways", "InvalidResourceType"),
         (
             "Microsoft.Network/applicationGateways",
             "InvalidResourceType",

@@ -9,9 +9,8 @@ use super::{
 use crate::{
     ike::{ConnectionMode, EncapsulationChoice, Identity},
     model::{
-        ArmError, Connection, ConnectionRemote, IpsecPolicy, TrafficSelectorPolicy,
+        ArmError, Connection, ConnectionRemote, IpsecPolicy, Kind, TrafficSelectorPolicy,
         error::cut,
-        id::Kind,
         object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
     },
     secret::Secret,

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ArmError, ResourceId,
+    ArmError, Kind, ResourceId,
     error::{Errors, cut},
-    id::Kind,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
     path::Path,
     template::{TemplateResource, node::Node},

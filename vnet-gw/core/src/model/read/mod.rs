@@ -19,10 +19,10 @@ pub(super) use self::virtual_network_gateway::{
 };
 use self::{envelope::Envelope, route_table::Merge};
 use super::{
-    ArmError, Connection, DeployOptions, LocalNetworkGateway, PublicIpAddress, ResourceId, Route,
-    RouteTable, VirtualNetwork,
+    ArmError, Connection, DeployOptions, Kind, LocalNetworkGateway, PublicIpAddress, ResourceId,
+    Route, RouteTable, VirtualNetwork,
     error::Errors,
-    id::{Kind, group_of, parent_of},
+    id::{group_of, parent_of},
     normalise_location,
     object::{Object, format_error},
     template::TemplateResource,
@@ -90,6 +90,13 @@ pub(super) fn read(
             Kind::VirtualNetworkGateway => reader.virtual_network_gateway(&envelope),
             Kind::LocalNetworkGateway => reader.local_network_gateway(&envelope),
             Kind::Connection => reader.connection(&envelope),
+            Kind::NetworkSecurityGroup | Kind::SecurityRule => reader.errors.push(
+                ArmError::new(
+                    "NotSupported",
+                    "Security groups are not supported yet: remove it.",
+                )
+                .at(envelope.path_text()),
+            ),
             Kind::Subnet | Kind::VirtualNetworkPeering | Kind::Route => {
                 children.push((kind, envelope));
             }

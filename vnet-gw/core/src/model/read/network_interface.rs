@@ -8,9 +8,9 @@ use super::{
     virtual_network::NESTED,
 };
 use crate::model::{
-    ArmError, ResourceId,
+    ArmError, Kind, ResourceId,
     error::cut,
-    id::{Kind, check_name, group_of},
+    id::{check_name, group_of},
     normalise_location,
     object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
     path::Path,

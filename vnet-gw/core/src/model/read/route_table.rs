@@ -8,9 +8,8 @@ use std::{
 
 use super::{Reader, envelope::Envelope, virtual_network::NESTED};
 use crate::model::{
-    ArmError, Route, RouteNextHop, RouteTable,
+    ArmError, Kind, Route, RouteNextHop, RouteTable,
     error::cut,
-    id::Kind,
     normalise_location,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema},
     path::Path,

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Reader, envelope::Envelope};
 use crate::model::{
-    ArmError, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
+    ArmError, Kind, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
     VirtualNetworkPeering,
     error::cut,
-    id::{Kind, group_of},
+    id::group_of,
     normalise_location,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
     path::Path,

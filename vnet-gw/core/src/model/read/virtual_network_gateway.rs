@@ -8,9 +8,9 @@ use super::{
     virtual_network::NESTED,
 };
 use crate::model::{
-    ArmError, GatewaySku, ResourceId,
+    ArmError, GatewaySku, Kind, ResourceId,
     error::cut,
-    id::{Kind, check_name},
+    id::check_name,
     object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     template::node::Node,

@@ -77,6 +77,7 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
             .into_iter()
             .map(|(id, table)| (id, Arc::new(table)))
             .collect(),
+        network_security_groups: BTreeMap::new(),
         network_interfaces,
         public_ip_addresses,
         virtual_network_gateways,
