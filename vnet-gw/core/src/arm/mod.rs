@@ -15,11 +15,13 @@
 mod change;
 mod document;
 mod state;
+mod status;
 mod target;
 pub mod view;
 
 pub use change::{Applied, Assign, Change, Outcome, Precondition, Put, SharedKeyChange};
 pub use document::{Document, Origin, ProvisioningState, ResourceGroup};
 pub use state::State;
-pub use target::{GroupId, Target};
+pub use status::status_of;
+pub use target::{Collection, GroupId, Scope, Target};
 pub use view::{ConnectionLive, Live, NoLive, TunnelLive};

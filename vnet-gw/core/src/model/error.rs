@@ -114,7 +114,7 @@ const MAX_MESSAGE: usize = 1_000;
 const MAX_TARGET: usize = 500;
 
 /// A piece of input as an error shows it: its beginning, where it is long.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(MAX_SHOWN) {
         None => Cow::Borrowed(text),
         Some(_) => Cow::Owned(text.chars().take(MAX_SHOWN - 1).chain(['…']).collect()),

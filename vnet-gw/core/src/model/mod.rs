@@ -60,6 +60,7 @@ mod types;
 mod vpn;
 
 pub use document::{ReadDocument, Warning, read_document, settle};
+pub(crate) use error::cut;
 pub use error::{ArmError, MAX_DETAILS};
 pub use ipsec::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
