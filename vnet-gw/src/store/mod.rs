@@ -5,8 +5,13 @@
 //! another was faster.
 
 mod file;
+mod memory;
+mod place;
+#[cfg(test)]
+mod tests;
 
 pub use file::FileStore;
+pub use memory::MemoryStore;
 
 use std::{io, path::PathBuf};
 
@@ -38,6 +43,19 @@ pub enum Table {
     Instance,
 }
 
+impl Table {
+    pub const ALL: [Self; 8] = [
+        Self::Groups,
+        Self::Documents,
+        Self::Keys,
+        Self::Deployments,
+        Self::Principals,
+        Self::RoleAssignments,
+        Self::Activity,
+        Self::Instance,
+    ];
+}
+
 /// One record written, or removed where it has no value.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -46,18 +64,47 @@ pub struct Write {
     pub value: Option<Zeroizing<Vec<u8>>>,
 }
 
+impl Write {
+    pub fn put(table: Table, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            table,
+            key: key.into(),
+            value: Some(Zeroizing::new(value.into())),
+        }
+    }
+
+    pub fn remove(table: Table, key: impl Into<String>) -> Self {
+        Self {
+            table,
+            key: key.into(),
+            value: None,
+        }
+    }
+}
+
 /// A key and its value, which may hold secrets.
 pub type Record = (String, Zeroizing<Vec<u8>>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store {path}: {source}")]
+    #[error("the store {path}: {source}{}", remedy(.source))]
     Io { path: PathBuf, source: io::Error },
     #[error("the store {path}: {why}")]
     Content { path: PathBuf, why: String },
     /// Somebody else wrote meanwhile: read again.
     #[error("the store changed meanwhile: it is at revision {0}")]
     Conflict(Revision),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room on its file system"
+        }
+        io::ErrorKind::PermissionDenied => "; run as root",
+        io::ErrorKind::ReadOnlyFilesystem => "; choose another place with --state-dir",
+        _ => "",
+    }
 }
 
 pub trait Store: Send + Sync {
