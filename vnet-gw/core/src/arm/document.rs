@@ -22,11 +22,11 @@ pub struct Document {
     pub body: Map<String, Value>,
     /// Changes with every change, and only then. Without quotes.
     pub etag: String,
-    pub provisioning: ProvisioningState,
     pub origin: Origin,
 }
 
-/// `provisioningState`: `Succeeded` means that the data path carries it.
+/// `provisioningState`: `Succeeded` means that the data path carries it. It is no part of a document,
+/// because it changes without one: see [`State::provisioning`](super::State::provisioning).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProvisioningState {
     Succeeded,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Applied, Assign, Change, Document, GroupId, ResourceGroup};
+use super::{Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup};
 use crate::{
     model::{ArmError, ReadDocument, ResourceId, Topology},
     secret::Secret,
@@ -19,6 +19,9 @@ pub struct State {
     pub topology: Arc<Topology>,
     /// What the reader made of each document, so that a change reads only what it changes.
     pub read: Arc<BTreeMap<ResourceId, Arc<ReadDocument>>>,
+    /// Documents that the data path does not carry as they are, or not yet. Whoever carries them out
+    /// keeps this.
+    pub unsettled: Arc<BTreeMap<ResourceId, ProvisioningState>>,
 }
 
 impl State {
@@ -44,6 +47,12 @@ impl State {
     pub fn apply(&self, changes: &[Change], assign: &mut dyn Assign) -> Result<Applied, ArmError> {
         let _ = (changes, assign);
         Err(ArmError::new("NotSupported", "not yet"))
+    }
+
+    /// Of a top-level resource, and of everything in it.
+    pub fn provisioning(&self, document: &ResourceId) -> ProvisioningState {
+        let unsettled = self.unsettled.get(document).copied();
+        unsettled.unwrap_or(ProvisioningState::Succeeded)
     }
 
     /// What has no effect here, of one document: told again whenever it is written.
