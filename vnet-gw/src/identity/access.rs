@@ -1,5 +1,7 @@
 //! Roles at scopes.
 
+use serde::{Deserialize, Serialize};
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
@@ -18,10 +20,20 @@ pub struct Access {
 }
 
 /// Azure's built-in roles, as far as they differ here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     Reader,
+    #[serde(rename = "Network Contributor")]
     NetworkContributor,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "Reader",
+            Self::NetworkContributor => "Network Contributor",
+        }
+    }
 }
 
 /// Why a request is refused: the status is 401 without a valid token, 403 with one that does not
@@ -51,6 +63,7 @@ impl Access {
         }
     }
 
+    #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.grants.extend(other.grants);
         self
