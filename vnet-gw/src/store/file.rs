@@ -39,7 +39,6 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static str, &'st
         Table::Keys => "keys",
         Table::Deployments => "deployments",
         Table::Principals => "principals",
-        Table::RoleAssignments => "roleAssignments",
         Table::Activity => "activity",
         Table::Instance => "instance",
     })

@@ -34,9 +34,8 @@ pub enum Table {
     Keys,
     /// `Microsoft.Resources/deployments` by lower-case id, as they are shown.
     Deployments,
-    /// Service principals by their client id, and role assignments.
+    /// Service principals by their client id, with their roles.
     Principals,
-    RoleAssignments,
     /// The audit log, by a number of 20 digits that grows.
     Activity,
     /// What belongs to the instance as a whole, by name.
@@ -44,13 +43,12 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Groups,
         Self::Documents,
         Self::Keys,
         Self::Deployments,
         Self::Principals,
-        Self::RoleAssignments,
         Self::Activity,
         Self::Instance,
     ];
