@@ -71,6 +71,7 @@ pub use security::{
     Access, Direction, NetworkSecurityGroup, PortRange, SecurityRule, SecurityRuleAddresses,
     SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
 };
+pub use template::{EvaluatedResource, template_resources};
 pub use types::*;
 pub use vpn::*;
 

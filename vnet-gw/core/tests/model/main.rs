@@ -1,6 +1,7 @@
 //! From the text of a template to a topology, through the public API.
 
 mod connections;
+mod evaluated;
 mod exported;
 mod gateways;
 mod interfaces;

@@ -9,18 +9,16 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    around::Around,
     expression::{self, Expression, Text},
     functions,
-    node::{Fields, Node},
+    node::Node,
 };
 use crate::model::{
     ArmError, DeployOptions,
     error::cut,
     hidden::{Hidden, is_key},
 };
-
-/// Iterations of all copies of a template: a count too many by mistake must not take all memory.
-const MAX_ITERATIONS: usize = 2_000_000;
 
 /// Of what is a key, and so not shown.
 const NO_EXPRESSION: &str = "What stands between the brackets cannot be read, and is not shown \
@@ -38,7 +36,7 @@ pub(super) struct Evaluator<'t> {
     pub(super) variables: BTreeMap<String, Lazy<'t>>,
     /// Parameters and variables being evaluated, to find one that uses itself.
     active: RefCell<Vec<String>>,
-    iterations: Cell<usize>,
+    pub(super) iterations: Cell<usize>,
 }
 
 /// A parameter: the value of the deployment, or the default of the template.
@@ -73,28 +71,6 @@ impl<'t> Lazy<'t> {
     }
 }
 
-/// The copy loops around an expression, innermost last.
-#[derive(Clone, Default)]
-pub(super) struct Loops(Vec<(String, usize)>);
-
-impl Loops {
-    pub(super) fn with(&self, name: &str, index: usize) -> Self {
-        let mut inner = self.clone();
-        inner.0.push((name.to_owned(), index));
-        inner
-    }
-
-    /// The index of the named loop, or of the innermost one.
-    pub(super) fn index(&self, name: Option<&str>) -> Option<usize> {
-        let mut loops = self.0.iter().rev();
-        match name {
-            Some(name) => loops.find(|(n, _)| n.eq_ignore_ascii_case(name)),
-            None => loops.next(),
-        }
-        .map(|(_, index)| *index)
-    }
-}
-
 /// An `InvalidTemplate` error whose path is still to come.
 pub(super) fn invalid(message: impl Into<String>) -> ArmError {
     ArmError::new("InvalidTemplate", message)
@@ -125,28 +101,28 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Evaluates every string of a value, in place.
-    pub(super) fn evaluate(&self, node: &mut Node<'_>, loops: &Loops) -> Result<(), ArmError> {
+    pub(super) fn evaluate(&self, node: &mut Node<'_>, around: &Around) -> Result<(), ArmError> {
         match node {
             // Nearly every string is a literal; none is copied.
             Node::Text(text) if text.starts_with('[') => {
                 *node = match expression::classify(text) {
                     Text::Literal(literal) => Node::Text(literal.to_owned().into()),
-                    Text::Expression(source) => self.run(source, loops)?.into_owned().into(),
+                    Text::Expression(source) => self.run(source, around)?.into_owned().into(),
                 };
             }
             Node::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.evaluate(item, loops)
+                    self.evaluate(item, around)
                         .map_err(|e| within(e, &format!("[{index}]")))?;
                 }
             }
             Node::Object(fields) => {
-                self.property_copies(fields, loops)?;
+                self.property_copies(fields, around)?;
                 for (name, item) in fields.iter_mut() {
                     let result = if is_key(name) {
-                        self.evaluate_key(item, loops)
+                        self.evaluate_key(item, around)
                     } else {
-                        self.evaluate(item, loops)
+                        self.evaluate(item, around)
                     };
                     result.map_err(|e| within(e, &format!(".{name}")))?;
                 }
@@ -157,74 +133,32 @@ impl<'t> Evaluator<'t> {
     }
 
     /// The same of what is a key.
-    fn evaluate_key(&self, node: &mut Node<'_>, loops: &Loops) -> Result<(), ArmError> {
-        let result = self.hidden.during(true, || self.evaluate(node, loops));
+    fn evaluate_key(&self, node: &mut Node<'_>, around: &Around) -> Result<(), ArmError> {
+        let result = self.hidden.during(true, || self.evaluate(node, around));
         if result.is_ok() {
             self.hidden.value(&node.to_value());
         }
         result
     }
 
-    /// `copy: [{name, count, input}]` in an object becomes arrays of it.
-    fn property_copies(&self, fields: &mut Fields<'_>, loops: &Loops) -> Result<(), ArmError> {
-        let Some(copies) = take_copies(fields) else {
-            return Ok(());
-        };
-        for (number, mut copy) in copies.into_iter().enumerate() {
-            let path = format!(".copy[{number}]");
-            let input = copy.take("input").unwrap_or_default();
-            let (name, count) = self
-                .copy_loop(&mut copy, loops)
-                .map_err(|error| within(error, &path))?;
-            if fields.get(&name).is_some() {
-                return Err(twice().at(format!("{path}.name")));
+    /// Hides the keys in what will not be evaluated as a whole, so that no error shows them.
+    pub(crate) fn hide_keys(&self, node: &Node<'_>, around: &Around) {
+        match node {
+            Node::Array(items) => items.iter().for_each(|item| self.hide_keys(item, around)),
+            Node::Object(fields) => {
+                for (name, item) in fields.iter() {
+                    if is_key(name) {
+                        let _ = self.evaluate_key(&mut item.clone(), around);
+                    } else {
+                        self.hide_keys(item, around);
+                    }
+                }
             }
-            let mut items = Vec::with_capacity(count);
-            for index in 0..count {
-                let mut item = input.clone();
-                self.evaluate(&mut item, &loops.with(&name, index))
-                    .map_err(|error| within(error, &format!("{path}.input")))?;
-                items.push(shield(item));
-            }
-            fields.insert(name, Node::Array(items));
-        }
-        Ok(())
-    }
-
-    /// Name and count of a copy, counted against the limit.
-    pub(super) fn copy_loop(
-        &self,
-        copy: &mut Fields<'_>,
-        loops: &Loops,
-    ) -> Result<(String, usize), ArmError> {
-        for (name, value) in copy.iter_mut() {
-            self.evaluate(value, loops)
-                .map_err(|error| within(error, &format!(".{name}")))?;
-        }
-        let Some(name) = copy.get("name").and_then(Node::as_str) else {
-            return Err(invalid("A copy needs a name: add a string.").at(".name"));
-        };
-        let count = match copy.get("count") {
-            Some(Node::Number(count)) => count.as_u64().and_then(|n| usize::try_from(n).ok()),
-            _ => None,
-        };
-        let total = count.and_then(|count| self.iterations.get().checked_add(count));
-        match (count, total) {
-            (Some(count), Some(total)) if total <= MAX_ITERATIONS => {
-                self.iterations.set(total);
-                Ok((name.to_owned(), count))
-            }
-            (None, _) => {
-                Err(invalid("The count must be an integer of 0 or more: correct it.").at(".count"))
-            }
-            _ => Err(invalid(format!(
-                "All copies together may have {MAX_ITERATIONS} iterations: lower the count."
-            ))
-            .at(".count")),
+            _ => {}
         }
     }
 
-    fn run(&self, source: &str, loops: &Loops) -> Result<Cow<'_, Value>, ArmError> {
+    fn run(&self, source: &str, around: &Around) -> Result<Cow<'_, Value>, ArmError> {
         let expression = expression::parse(source).map_err(|error| {
             if self.hidden.within_key() {
                 self.hidden.text(source);
@@ -235,24 +169,24 @@ impl<'t> Evaluator<'t> {
                 cut(source)
             ))
         })?;
-        self.value_of(&expression, loops)
+        self.value_of(&expression, around)
     }
 
     /// The value of an expression, borrowed where it is part of a parameter or variable: large
-    /// ones are indexed in loops.
+    /// ones are indexed in around.
     pub(super) fn value_of(
         &self,
         expression: &Expression,
-        loops: &Loops,
+        around: &Around,
     ) -> Result<Cow<'_, Value>, ArmError> {
         match expression {
             Expression::Text(text) => Ok(Cow::Owned(Value::String(text.clone()))),
             Expression::Int(number) => Ok(Cow::Owned(Value::from(*number))),
-            Expression::Call { name, arguments } => functions::call(self, name, arguments, loops),
-            Expression::Property(object, name) => property(self.value_of(object, loops)?, name),
+            Expression::Call { name, arguments } => functions::call(self, name, arguments, around),
+            Expression::Property(object, name) => property(self.value_of(object, around)?, name),
             Expression::Index(object, index) => {
-                let object = self.value_of(object, loops)?;
-                match self.value_of(index, loops)?.as_ref() {
+                let object = self.value_of(object, around)?;
+                match self.value_of(index, around)?.as_ref() {
                     Value::String(name) => property(object, name),
                     index => element(object, index),
                 }
@@ -313,10 +247,10 @@ impl<'t> Evaluator<'t> {
         // A variable of many things, one of which is the key, is none itself.
         let key = lazy.secure || (self.hidden.within_key() && node.as_str().is_some());
         let result = if key {
-            self.evaluate_key(&mut node, &Loops::default())
+            self.evaluate_key(&mut node, &Around::default())
         } else {
             self.hidden
-                .during(false, || self.evaluate(&mut node, &Loops::default()))
+                .during(false, || self.evaluate(&mut node, &Around::default()))
         };
         self.active.borrow_mut().pop();
         result.map_err(|error| {
@@ -325,48 +259,6 @@ impl<'t> Evaluator<'t> {
         })?;
         Ok(Cow::Borrowed(lazy.value.get_or_init(|| node.to_value())))
     }
-}
-
-/// The elements of `copy`, where it is one and not a property of that name.
-fn take_copies<'t>(fields: &mut Fields<'t>) -> Option<Vec<Fields<'t>>> {
-    let Node::Array(copies) = fields.get("copy")? else {
-        return None;
-    };
-    let is_copy = |copy: &Node<'_>| {
-        copy.as_object()
-            .is_some_and(|c| c.get("count").is_some() && c.get("input").is_some())
-    };
-    if copies.is_empty() || !copies.iter().all(is_copy) {
-        return None;
-    }
-    let Some(Node::Array(copies)) = fields.take("copy") else {
-        return None;
-    };
-    let copies = copies.into_iter().filter_map(|copy| match copy {
-        Node::Object(copy) => Some(copy),
-        _ => None,
-    });
-    Some(copies.collect())
-}
-
-/// What a copy made is evaluated: a string that now begins with a bracket is doubled, because the
-/// object around it is evaluated once more.
-pub(super) fn shield(mut node: Node<'_>) -> Node<'_> {
-    match &mut node {
-        Node::Text(text) if text.starts_with('[') => text.to_mut().insert(0, '['),
-        Node::Array(items) => {
-            items
-                .iter_mut()
-                .for_each(|item| *item = shield(std::mem::take(item)));
-        }
-        Node::Object(fields) => {
-            fields
-                .iter_mut()
-                .for_each(|(_, item)| *item = shield(std::mem::take(item)));
-        }
-        _ => {}
-    }
-    node
 }
 
 fn property<'a>(object: Cow<'a, Value>, name: &str) -> Result<Cow<'a, Value>, ArmError> {

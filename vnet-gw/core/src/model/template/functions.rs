@@ -6,7 +6,8 @@ use std::{borrow::Cow, cmp::Ordering};
 use serde_json::{Map, Value, json};
 
 use super::{
-    evaluate::{Evaluator, Loops, invalid},
+    around::Around,
+    evaluate::{Evaluator, invalid},
     expression::Expression,
     format::format_text,
     network,
@@ -26,7 +27,7 @@ pub(super) fn call<'a>(
     evaluator: &'a Evaluator<'_>,
     name: &str,
     arguments: &[Expression],
-    loops: &Loops,
+    around: &Around,
 ) -> Result<Cow<'a, Value>> {
     let function = name.to_lowercase();
     let hidden = evaluator.hidden;
@@ -42,13 +43,13 @@ pub(super) fn call<'a>(
             let [test, yes, no] = arguments else {
                 return Err(count(name, "3"));
             };
-            let holds = condition(evaluator.value_of(test, loops)?.as_ref())?;
-            return evaluator.value_of(if holds { yes } else { no }, loops);
+            let holds = condition(evaluator.value_of(test, around)?.as_ref())?;
+            return evaluator.value_of(if holds { yes } else { no }, around);
         }
         "and" | "or" => {
             let stop = function == "or";
             for argument in arguments {
-                if condition(evaluator.value_of(argument, loops)?.as_ref())? == stop {
+                if condition(evaluator.value_of(argument, around)?.as_ref())? == stop {
                     return Ok(Cow::Owned(json!(stop)));
                 }
             }
@@ -56,7 +57,7 @@ pub(super) fn call<'a>(
         }
         "coalesce" => {
             for argument in arguments {
-                let value = evaluator.value_of(argument, loops)?;
+                let value = evaluator.value_of(argument, around)?;
                 if !value.is_null() {
                     return Ok(value);
                 }
@@ -67,7 +68,7 @@ pub(super) fn call<'a>(
     }
     let values = arguments
         .iter()
-        .map(|argument| evaluator.value_of(argument, loops))
+        .map(|argument| evaluator.value_of(argument, around))
         .collect::<Result<Vec<_>>>()?;
     let args = Args {
         name,
@@ -79,7 +80,7 @@ pub(super) fn call<'a>(
         _ => {}
     }
     let secret = hidden.within_key() || values.iter().any(|value| hidden.is_in(value));
-    let value = deployment(evaluator, &function, &args, loops)
+    let value = deployment(evaluator, &function, &args, around)
         .or_else(|| text(&function, &args))
         .or_else(|| number(&function, &args))
         .or_else(|| logic(&function, &args))
@@ -192,7 +193,7 @@ fn deployment(
     evaluator: &Evaluator<'_>,
     function: &str,
     args: &Args<'_, '_>,
-    loops: &Loops,
+    around: &Around,
 ) -> Option<Result<Value>> {
     let options = evaluator.options;
     let subscription = format!("/subscriptions/{}", options.subscription_id);
@@ -209,7 +210,7 @@ fn deployment(
             json!({ "id": subscription, "subscriptionId": options.subscription_id })
         }),
         "resourceid" => resource_id(args, &options.subscription_id, &options.resource_group),
-        "copyindex" => copy_index(args, loops),
+        "copyindex" => copy_index(args, around),
         _ => return None,
     })
 }
@@ -254,7 +255,7 @@ fn resource_id(args: &Args<'_, '_>, subscription: &str, group: &str) -> Result<V
 }
 
 /// `copyIndex([name], [offset])`
-fn copy_index(args: &Args<'_, '_>, loops: &Loops) -> Result<Value> {
+fn copy_index(args: &Args<'_, '_>, around: &Around) -> Result<Value> {
     let (name, offset) = match args.values {
         [] => (None, 0),
         [one] if one.is_string() => (one.as_str(), 0),
@@ -262,7 +263,7 @@ fn copy_index(args: &Args<'_, '_>, loops: &Loops) -> Result<Value> {
         [name, offset] => (Some(args.as_text(name)?), args.as_int(offset)?),
         _ => return Err(count(args.name, "0 to 2")),
     };
-    let index = loops.index(name).ok_or_else(|| match name {
+    let index = around.index(name).ok_or_else(|| match name {
         Some(name) => invalid(format!(
             "copyIndex('{}') is not inside a copy of that name.",
             cut(name)

@@ -1,7 +1,11 @@
 //! An ARM deployment template, with its expressions evaluated and its loops unrolled: a list of
 //! resources, each with its full type, its names and what it says.
 
+mod around;
+mod copies;
+mod depends;
 mod evaluate;
+mod evaluated;
 mod expression;
 mod format;
 mod functions;
@@ -13,9 +17,13 @@ mod resources;
 
 use std::{borrow::Cow, cell::OnceCell};
 
+pub use self::evaluated::{EvaluatedResource, template_resources};
 use self::{
-    evaluate::{Evaluator, Lazy, Loops, invalid, within},
+    around::Around,
+    depends::Dependencies,
+    evaluate::{Evaluator, Lazy, invalid, within},
     node::{Fields, Node},
+    resources::{Role, interleave},
 };
 use super::{
     ArmError, DeployOptions,
@@ -32,6 +40,7 @@ pub(super) struct TemplateResource<'t> {
     pub(super) resource_type: String,
     /// One for each segment of the type: `VNet1`, `FrontEnd`.
     pub(super) names: Vec<String>,
+    depends_on: Vec<String>,
     /// As written, without what is read here (`name`, `type`, `condition`, `copy`, `resources`).
     pub(super) fields: Fields<'t>,
 }
@@ -88,15 +97,46 @@ pub(super) fn read<'t>(
     if !errors.is_empty() {
         return Vec::new();
     }
-    match resources {
-        Some(resources) => resources::read(&evaluator, resources, errors),
-        None => {
-            errors.push(invalid(
-                "The template has no \"resources\": add them (perhaps empty, []).",
-            ));
-            Vec::new()
+    let Some(resources) = resources else {
+        errors.push(invalid(
+            "The template has no \"resources\": add them (perhaps empty, []).",
+        ));
+        return Vec::new();
+    };
+    let mut instances = resources::list(&evaluator, resources, errors);
+    let order = Dependencies::of(&instances).and_then(|all| all.order(&instances));
+    let order = match order {
+        Ok(order) if errors.is_empty() => order,
+        order => {
+            // What a resource that was not found would have been depended on by is no error more.
+            if errors.is_empty() {
+                errors.keep(order);
+            }
+            instances
+                .iter_mut()
+                .for_each(|instance| instance.hide_keys(&evaluator));
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::with_capacity(order.len());
+    for at in order {
+        let instance = &mut instances[at];
+        if instance.role != Role::Deployed {
+            continue;
+        }
+        let mut fields = std::mem::take(&mut instance.fields);
+        let done = instance.evaluate(&mut fields, &evaluator, &instance.around);
+        if errors.keep(done).is_some() {
+            found.push(TemplateResource {
+                path: std::mem::take(&mut instance.path),
+                resource_type: std::mem::take(&mut instance.resource_type),
+                names: std::mem::take(&mut instance.names),
+                depends_on: std::mem::take(&mut instance.depends_on),
+                fields,
+            });
         }
     }
+    found
 }
 
 fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
@@ -171,13 +211,13 @@ fn evaluator<'t>(
             unrolled.insert("copy".to_owned(), Node::Array(vec![copy.clone()]));
             let mut unrolled = Node::Object(unrolled);
             evaluator
-                .evaluate(&mut unrolled, &Loops::default())
+                .evaluate(&mut unrolled, &Around::default())
                 .map_err(|error| within(error, &format!("variables.copy[{number}]")))?;
             let Node::Object(unrolled) = unrolled else {
                 continue;
             };
             for (name, value) in unrolled.into_pairs() {
-                let value = evaluate::shield(value);
+                let value = copies::shield(value);
                 if evaluator.variables.contains_key(&name.to_lowercase()) {
                     return Err(evaluate::twice().at(format!("variables.copy[{number}].name")));
                 }

@@ -1,8 +1,9 @@
-//! The `resources` of a template: conditions, resource copies and nested children.
+//! The `resources` of a template: which there are, with conditions decided, loops unrolled and
+//! nested children found. What a resource says is evaluated later, when its turn has come.
 
 use super::{
-    TemplateResource,
-    evaluate::{Evaluator, Loops, invalid, within},
+    around::Around,
+    evaluate::{Evaluator, invalid, within},
     node::{Fields, Node},
 };
 use crate::model::{
@@ -10,41 +11,93 @@ use crate::model::{
     error::{Errors, cut},
 };
 
-/// Reads the array, or the object of symbolic names that `languageVersion` 2.0 has.
-pub(super) fn read<'n>(
+/// One resource of a template: what a resource with a copy loop becomes for each index.
+pub(crate) struct Instance<'n> {
+    /// Where it stands in the template: `resources[2]`.
+    pub(crate) path: String,
+    /// In full: `Microsoft.Network/virtualNetworks/subnets`.
+    pub(crate) resource_type: String,
+    /// One for each segment of the type: `VNet1`, `FrontEnd`.
+    pub(crate) names: Vec<String>,
+    /// The name that `languageVersion` 2.0 gives it.
+    pub(crate) symbolic: Option<String>,
+    /// The name of its copy loop.
+    pub(crate) copy: Option<String>,
+    /// As evaluated: ids, names, symbolic names, names of copy loops.
+    pub(crate) depends_on: Vec<String>,
+    pub(crate) role: Role,
+    /// As written, without what is read here (`name`, `type`, `condition`, `copy`, `dependsOn`,
+    /// `resources`).
+    pub(crate) fields: Fields<'n>,
+    /// The loops it is in.
+    pub(crate) around: Around,
+}
+
+/// What is to be done with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Deployed,
+    /// Its condition does not hold.
+    Skipped,
+    /// Of another deployment, named so that references can be symbolic.
+    Existing,
+}
+
+/// Lists the resources of the array, or of the object of symbolic names that `languageVersion` 2.0
+/// has; parents before their nested children.
+pub(crate) fn list<'n>(
     evaluator: &Evaluator<'_>,
     resources: Node<'n>,
     errors: &mut Errors,
-) -> Vec<TemplateResource<'n>> {
+) -> Vec<Instance<'n>> {
     let mut reader = Reader {
         evaluator,
         errors,
         found: Vec::new(),
     };
-    reader.list(resources, "resources", None, &Loops::default());
+    let place = Place {
+        parent: None,
+        around: &Around::default(),
+    };
+    reader.list(resources, "resources", &place);
     reader.found
 }
 
 struct Reader<'e, 't, 'n> {
     evaluator: &'e Evaluator<'t>,
     errors: &'e mut Errors,
-    found: Vec<TemplateResource<'n>>,
+    found: Vec<Instance<'n>>,
 }
 
-/// Full type and names of the resource around a nested one.
-type Parent<'a> = Option<(&'a str, &'a [String])>;
+/// Where a list of resources stands.
+struct Place<'a> {
+    /// Full type and names of the resource around it.
+    parent: Option<(&'a str, &'a [String])>,
+    around: &'a Around,
+}
+
+/// How a resource came to be: its symbolic name and the name of its copy loop.
+#[derive(Clone, Copy, Default)]
+struct Called<'a> {
+    symbolic: Option<&'a str>,
+    copy: Option<&'a str>,
+}
 
 impl<'n> Reader<'_, '_, 'n> {
-    fn list(&mut self, resources: Node<'n>, path: &str, parent: Parent<'_>, loops: &Loops) {
+    fn list(&mut self, resources: Node<'n>, path: &str, place: &Place<'_>) {
         match resources {
             Node::Array(items) => {
                 for (index, item) in items.into_iter().enumerate() {
-                    self.resource(item, format!("{path}[{index}]"), parent, loops);
+                    self.resource(item, format!("{path}[{index}]"), Called::default(), place);
                 }
             }
             Node::Object(items) => {
                 for (name, item) in items.into_pairs() {
-                    self.resource(item, format!("{path}.{}", cut(&name)), parent, loops);
+                    let called = Called {
+                        symbolic: Some(&name),
+                        copy: None,
+                    };
+                    self.resource(item, format!("{path}.{}", cut(&name)), called, place);
                 }
             }
             Node::Null => {}
@@ -54,18 +107,20 @@ impl<'n> Reader<'_, '_, 'n> {
         }
     }
 
-    fn resource(&mut self, resource: Node<'n>, path: String, parent: Parent<'_>, loops: &Loops) {
+    fn resource(
+        &mut self,
+        resource: Node<'n>,
+        path: String,
+        called: Called<'_>,
+        place: &Place<'_>,
+    ) {
         let Node::Object(mut fields) = resource else {
             return self
                 .errors
                 .push(invalid("A resource is an object.").at(path));
         };
-        // The resource of another deployment, named so that references can be symbolic.
-        if fields.get("existing") == Some(&Node::Bool(true)) {
-            return;
-        }
         let Some(copy) = fields.take("copy") else {
-            return self.instance(fields, path, parent, loops);
+            return self.instance(fields, path, called, place);
         };
         let Node::Object(mut copy) = copy else {
             return self
@@ -73,11 +128,20 @@ impl<'n> Reader<'_, '_, 'n> {
                 .push(invalid("A copy is an object: {name, count}.").at(path + ".copy"));
         };
         let copy_path = format!("{path}.copy");
-        match self.evaluator.copy_loop(&mut copy, loops) {
+        match self.evaluator.copy_loop(&mut copy, place.around) {
             Ok((name, count)) => {
+                let called = Called {
+                    copy: Some(&name),
+                    ..called
+                };
                 for index in 0..count {
                     let path = format!("{path}.copy[{index}]");
-                    self.instance(fields.clone(), path, parent, &loops.with(&name, index));
+                    let around = place.around.with(&name, index);
+                    let place = Place {
+                        around: &around,
+                        ..*place
+                    };
+                    self.instance(fields.clone(), path, called, &place);
                 }
             }
             Err(error) => self.errors.push(within(error, &copy_path)),
@@ -88,83 +152,107 @@ impl<'n> Reader<'_, '_, 'n> {
         &mut self,
         mut fields: Fields<'n>,
         path: String,
-        parent: Parent<'_>,
-        loops: &Loops,
+        called: Called<'_>,
+        place: &Place<'_>,
     ) {
-        // The order of deployment means nothing to a model that is validated as a whole.
-        fields.take("dependsOn");
         let children = fields.take("resources");
-        match self.evaluated(&mut fields, parent, loops) {
-            Err(error) => self.errors.push(within(error, &path)),
-            // A resource that is not deployed; its children stand on their own, as in ARM.
-            Ok(None) => {
-                let Some(children) = children else { return };
-                let Ok((resource_type, names)) = self.identity(&mut fields, parent, loops) else {
-                    return;
-                };
-                self.list(
-                    children,
-                    &format!("{path}.resources"),
-                    Some((&resource_type, &names)),
-                    loops,
-                );
+        let existing = fields.get("existing") == Some(&Node::Bool(true));
+        let role = match self.condition(&mut fields, place.around) {
+            _ if existing => Ok(Role::Existing),
+            Ok(true) => Ok(Role::Deployed),
+            Ok(false) => Ok(Role::Skipped),
+            Err(error) => Err(error),
+        };
+        let read = role.and_then(|role| match self.identity(&mut fields, place) {
+            Ok((resource_type, names)) if role == Role::Deployed => {
+                let depends_on = self.depends_on(&mut fields, place.around)?;
+                Ok(Some((role, resource_type, names, depends_on)))
             }
-            Ok(Some((resource_type, names))) => {
-                let at = self.found.len();
-                self.found.push(TemplateResource {
-                    path,
-                    resource_type,
-                    names,
-                    fields,
-                });
-                let Some(children) = children else { return };
-                let (path, resource_type, names) = {
-                    let found = &self.found[at];
-                    (
-                        format!("{}.resources", found.path),
-                        found.resource_type.clone(),
-                        found.names.clone(),
-                    )
-                };
-                self.list(children, &path, Some((&resource_type, &names)), loops);
+            Ok((resource_type, names)) => Ok(Some((role, resource_type, names, Vec::new()))),
+            // What is not deployed may be called what it likes.
+            Err(_) if role != Role::Deployed => Ok(None),
+            Err(error) => Err(error),
+        });
+        let (role, resource_type, names, depends_on) = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(error) => {
+                self.evaluator
+                    .hide_keys(&Node::Object(fields), place.around);
+                return self.errors.push(within(error, &path));
             }
+        };
+        let instance = Instance {
+            path: path.clone(),
+            resource_type,
+            names,
+            symbolic: called.symbolic.map(str::to_owned),
+            copy: called.copy.map(str::to_owned),
+            depends_on,
+            role,
+            fields,
+            around: place.around.clone(),
+        };
+        let (resource_type, names) = match &children {
+            Some(_) => (instance.resource_type.clone(), instance.names.clone()),
+            None => Default::default(),
+        };
+        self.found.push(instance);
+        // The children of one that is not deployed stand on their own, as in ARM.
+        if let Some(children) = children {
+            let place = Place {
+                parent: Some((&resource_type, &names)),
+                around: place.around,
+            };
+            self.list(children, &format!("{path}.resources"), &place);
         }
     }
 
-    /// Type and names, with the fields evaluated; `None` where the condition is false.
-    fn evaluated(
+    fn condition(&self, fields: &mut Fields<'_>, around: &Around) -> Result<bool, ArmError> {
+        let Some(mut condition) = fields.take("condition") else {
+            return Ok(true);
+        };
+        self.evaluator
+            .evaluate(&mut condition, around)
+            .map_err(|e| within(e, ".condition"))?;
+        match condition {
+            Node::Bool(holds) => Ok(holds),
+            Node::Text(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Node::Text(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err(invalid("A condition must be true or false.").at(".condition")),
+        }
+    }
+
+    fn depends_on(
         &self,
         fields: &mut Fields<'_>,
-        parent: Parent<'_>,
-        loops: &Loops,
-    ) -> Result<Option<(String, Vec<String>)>, ArmError> {
-        if let Some(mut condition) = fields.take("condition") {
-            self.evaluator
-                .evaluate(&mut condition, loops)
-                .map_err(|e| within(e, ".condition"))?;
-            match condition {
-                Node::Bool(true) => {}
-                Node::Bool(false) => return Ok(None),
-                Node::Text(text) if text.eq_ignore_ascii_case("true") => {}
-                Node::Text(text) if text.eq_ignore_ascii_case("false") => return Ok(None),
-                _ => return Err(invalid("A condition must be true or false.").at(".condition")),
-            }
+        around: &Around,
+    ) -> Result<Vec<String>, ArmError> {
+        let Some(mut depends_on) = fields.take("dependsOn") else {
+            return Ok(Vec::new());
+        };
+        self.evaluator
+            .evaluate(&mut depends_on, around)
+            .map_err(|e| within(e, ".dependsOn"))?;
+        let wrong = || invalid("This must be an array of ids and names.").at(".dependsOn");
+        match depends_on {
+            Node::Null => Ok(Vec::new()),
+            Node::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Node::Text(text) => Ok(text.into_owned()),
+                    _ => Err(wrong()),
+                })
+                .collect(),
+            _ => Err(wrong()),
         }
-        let identity = self.identity(fields, parent, loops)?;
-        for (name, value) in fields.iter_mut() {
-            self.evaluator
-                .evaluate(value, loops)
-                .map_err(|e| within(e, &format!(".{name}")))?;
-        }
-        Ok(Some(identity))
     }
 
     /// Takes `type` and `name`, in full: a nested child's have only the last segment.
     fn identity(
         &self,
         fields: &mut Fields<'_>,
-        parent: Parent<'_>,
-        loops: &Loops,
+        place: &Place<'_>,
     ) -> Result<(String, Vec<String>), ArmError> {
         let mut text = |name: &str| {
             let path = format!(".{name}");
@@ -172,7 +260,7 @@ impl<'n> Reader<'_, '_, 'n> {
                 .take(name)
                 .ok_or_else(|| invalid(format!("The resource has no {name}: add it.")))?;
             self.evaluator
-                .evaluate(&mut value, loops)
+                .evaluate(&mut value, place.around)
                 .map_err(|e| within(e, &path))?;
             match value {
                 Node::Text(text) => Ok(text.into_owned()),
@@ -187,7 +275,7 @@ impl<'n> Reader<'_, '_, 'n> {
             .to_owned();
         let name = text("name")?;
         let mut names: Vec<String> = name.split('/').map(str::to_owned).collect();
-        if let Some((parent_type, parent_names)) = parent {
+        if let Some((parent_type, parent_names)) = place.parent {
             if !resource_type.contains('/') {
                 resource_type = format!("{parent_type}/{resource_type}");
             }
@@ -214,4 +302,49 @@ impl<'n> Reader<'_, '_, 'n> {
         }
         Ok((resource_type, names))
     }
+}
+
+impl Instance<'_> {
+    /// Evaluates what it says, in place.
+    ///
+    /// # Errors
+    ///
+    /// With the path in the template.
+    pub(crate) fn evaluate(
+        &self,
+        fields: &mut Fields<'_>,
+        evaluator: &Evaluator<'_>,
+        around: &Around,
+    ) -> Result<(), ArmError> {
+        for (name, value) in fields.iter_mut() {
+            evaluator
+                .evaluate(value, around)
+                .map_err(|e| within(within(e, &format!(".{name}")), &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Hides its keys, where it will not be evaluated.
+    pub(crate) fn hide_keys(&mut self, evaluator: &Evaluator<'_>) {
+        let fields = Node::Object(std::mem::take(&mut self.fields));
+        evaluator.hide_keys(&fields, &self.around);
+    }
+
+    /// `Microsoft.Network/virtualNetworks/VNet1/subnets/FrontEnd`
+    pub(crate) fn relative_id(&self) -> String {
+        interleave(&self.resource_type, &self.names)
+    }
+}
+
+/// A type and its names as they alternate in an id.
+pub(crate) fn interleave(resource_type: &str, names: &[String]) -> String {
+    let mut types = resource_type.split('/');
+    let mut id = types.next().unwrap_or_default().to_owned();
+    for (segment, name) in types.zip(names) {
+        id.push('/');
+        id.push_str(segment);
+        id.push('/');
+        id.push_str(name);
+    }
+    id
 }
