@@ -6,6 +6,7 @@
 //! is gone at once.
 
 mod access;
+mod admin;
 mod certificate;
 mod files;
 mod limiter;
@@ -17,6 +18,9 @@ mod secret;
 mod token;
 
 pub use access::{Access, Denied, Permission, Role};
+pub use admin::{
+    GivenAssignment, LIFETIME, NewLifetime, NewPrincipal, PrincipalList, PrincipalView, admin,
+};
 pub use certificate::{TlsError, TlsOptions, tls};
 pub use oidc::router;
 pub use principal::{Assignment, NewSecret, Principal, PrincipalError};

@@ -232,3 +232,76 @@ fn principals_outlive_the_daemon_and_secrets_are_only_hashes() {
     let again = again.unassign("reader", &role).unwrap();
     assert_eq!(again.assignments.len(), 1);
 }
+
+async fn admin_ask(bed: &Bed, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/vnet-gw/principals{path}"))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let response = admin(Arc::clone(&bed.identity)).oneshot(request).await;
+    let response = response.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn principals_are_made_and_changed_by_the_administrator() {
+    use serde_json::json;
+    let bed = Bed::new();
+    let new = json!({
+        "displayName": "deploy",
+        "assignments": [{"role": "Network Contributor", "scope": "/subscriptions/s"}],
+        "lifetimeSeconds": 3600,
+    });
+    let (status, made) = admin_ask(&bed, "POST", "", new.clone()).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let (id, secret) = (
+        made["appId"].as_str().unwrap(),
+        made["password"].as_str().unwrap(),
+    );
+    assert!(bed.identity.sign_in(id, secret, None).is_ok());
+    let (status, error) = admin_ask(&bed, "POST", "", new).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(error["error"]["code"], "PrincipalExists");
+
+    let reader = json!({"role": "Reader", "scope": "/subscriptions/s/resourceGroups/g"});
+    let (_, changed) = admin_ask(&bed, "POST", "/deploy/assign", reader.clone()).await;
+    assert_eq!(changed["assignments"].as_array().unwrap().len(), 2);
+    assert_eq!(changed.get("password"), None);
+    let (_, changed) = admin_ask(&bed, "POST", &format!("/{id}/unassign"), reader).await;
+    assert_eq!(changed["assignments"].as_array().unwrap().len(), 1);
+    let (_, all) = admin_ask(&bed, "GET", "", Value::Null).await;
+    assert_eq!(all["value"][0]["displayName"], "deploy");
+    assert_eq!(all["value"][0].get("password"), None);
+
+    let (_, renewed) = admin_ask(&bed, "POST", "/deploy/reset", json!({})).await;
+    let renewed = renewed["password"].as_str().unwrap();
+    assert!(bed.identity.sign_in(id, secret, None).is_err());
+    assert!(bed.identity.sign_in(id, renewed, None).is_ok());
+    for (method, path, body, expected) in [
+        ("POST", "", json!({"name": "x"}), 422),
+        ("POST", "", json!({"displayName": ""}), 400),
+        (
+            "POST",
+            "/deploy/assign",
+            json!({"role": "Owner", "scope": "/"}),
+            422,
+        ),
+        (
+            "POST",
+            "/deploy/assign",
+            json!({"role": "Reader", "scope": "/"}),
+            400,
+        ),
+        ("POST", "/nobody/reset", json!({}), 404),
+        ("DELETE", "/nobody", json!({}), 404),
+        ("DELETE", "/deploy", json!({}), 200),
+        ("DELETE", "/deploy", json!({}), 404),
+    ] {
+        let (status, answer) = admin_ask(&bed, method, path, body).await;
+        assert_eq!(status.as_u16(), expected, "{method} {path}: {answer}");
+    }
+}
