@@ -103,7 +103,7 @@ pub(super) fn elsewhere(topology: &Topology, connection: &ResourceId) -> String 
         .connections
         .get(connection)
         .and_then(|connection| topology.virtual_network_gateways.get(&connection.gateway));
-    match gateway {
+    match gateway.map(|gateway| &**gateway) {
         Some(VirtualNetworkGateway {
             id,
             host: Some(host),

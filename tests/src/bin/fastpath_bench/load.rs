@@ -231,11 +231,13 @@ fn topology(table: &Arc<RouteTable>, subnets: usize, more: bool) -> Topology {
             tags: BTreeMap::new(),
         };
         vnets[0].subnets.insert(subnet.id.clone(), subnet);
-        topology.network_interfaces.insert(nic.id.clone(), nic);
+        topology
+            .network_interfaces
+            .insert(nic.id.clone(), nic.into());
     }
     topology.virtual_networks = vnets
         .into_iter()
-        .map(|vnet| (vnet.id.clone(), vnet))
+        .map(|vnet| (vnet.id.clone(), vnet.into()))
         .collect();
     topology
 }

@@ -87,7 +87,11 @@ pub(super) struct Home<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn new(topology: &'a Topology) -> Result<Self, CompileError> {
-        let vnets: Vec<_> = topology.virtual_networks.values().collect();
+        let vnets: Vec<&VirtualNetwork> = topology
+            .virtual_networks
+            .values()
+            .map(|vnet| &**vnet)
+            .collect();
         let by_id = vnets
             .iter()
             .enumerate()

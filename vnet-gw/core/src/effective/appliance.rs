@@ -78,7 +78,8 @@ pub(super) fn nic_with<'a>(
     address: IpAddr,
 ) -> Option<&'a NetworkInterface> {
     let vnet = topology.virtual_networks.get(vnet)?;
-    topology.network_interfaces.values().find(|nic| {
+    let mut interfaces = topology.network_interfaces.values().map(|nic| &**nic);
+    interfaces.find(|nic| {
         nic.ip_configurations.iter().any(|config| {
             config.private_ip_address == address && vnet.subnets.contains_key(&config.subnet)
         })

@@ -162,12 +162,10 @@ pub fn connected_peerings<'a>(
         if peering.peering_state != PeeringState::Connected {
             return None;
         }
-        Some((
-            peering,
-            topology
-                .virtual_networks
-                .get(&peering.remote_virtual_network)?,
-        ))
+        let remote = topology
+            .virtual_networks
+            .get(&peering.remote_virtual_network)?;
+        Some((peering, &**remote))
     })
 }
 

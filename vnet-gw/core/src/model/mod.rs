@@ -55,6 +55,7 @@ mod prefix;
 mod read;
 mod rules;
 mod security;
+mod shared;
 mod template;
 mod types;
 mod vpn;
@@ -71,6 +72,7 @@ pub use security::{
     Access, Direction, NetworkSecurityGroup, PortRange, SecurityRule, SecurityRuleAddresses,
     SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
 };
+pub use shared::Shared;
 pub use template::{EvaluatedResource, template_resources};
 pub use types::*;
 pub use vpn::*;

@@ -2,19 +2,21 @@
 //! `azure-semantics.md` that concern it: no overlaps, every reference resolves, every address is
 //! inside its subnet and nobody else's.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, ops::Deref, sync::Arc};
 
 use ipnet::IpNet;
 
 use super::{
-    Connection, LocalNetworkGateway, NetworkSecurityGroup, PublicIpAddress, VirtualNetworkGateway,
+    Connection, LocalNetworkGateway, NetworkSecurityGroup, PublicIpAddress, Shared,
+    VirtualNetworkGateway,
 };
 
 /// A resource id that compares without case, as ARM's do. Cheap to clone.
 #[derive(Clone)]
 pub struct ResourceId {
-    text: Arc<str>,
-    key: Arc<str>,
+    /// The id as written, then in lower case (ASCII): both have the same length. Thousands of them
+    /// are compared for every change, so all of one is in one place.
+    both: Arc<str>,
 }
 
 impl ResourceId {
@@ -22,45 +24,44 @@ impl ResourceId {
     /// do not count.
     pub fn new(text: &str) -> Self {
         let text = text.trim().trim_end_matches('/');
-        Self {
-            text: text.into(),
-            key: text.to_ascii_lowercase().into(),
-        }
+        let mut both = String::with_capacity(2 * text.len());
+        both.push_str(text);
+        both.push_str(text);
+        both[text.len()..].make_ascii_lowercase();
+        Self { both: both.into() }
     }
 
     /// As first written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.both[..self.both.len() / 2]
     }
 
     /// In lower case: equal ids have equal keys.
     pub fn key(&self) -> &str {
-        &self.key
+        &self.both[self.both.len() / 2..]
     }
 
     /// The last segment: the resource's own name, as written.
     pub fn name(&self) -> &str {
-        self.text.rsplit('/').next().unwrap_or_default()
+        self.as_str().rsplit('/').next().unwrap_or_default()
     }
 
     /// The resource group it is in, as written: `/subscriptions/…/resourceGroups/…`.
     pub fn group(&self) -> &str {
-        // Keys and texts have the same length: both differ in case alone, and only of ASCII letters.
-        self.key
-            .find("/providers/")
-            .map_or(&*self.text, |at| &self.text[..at])
+        let end = self.key().find("/providers/");
+        end.map_or(self.as_str(), |at| &self.both[..at])
     }
 
     /// The resource that a child is in: the id without its last two segments.
     pub fn parent(&self) -> Self {
-        let parent = self.text.rsplitn(3, '/').nth(2).unwrap_or_default();
+        let parent = self.as_str().rsplitn(3, '/').nth(2).unwrap_or_default();
         Self::new(parent)
     }
 
     /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
     /// restarted daemon knows its ports, subnets and VNets again. Never 0.
     pub fn stable_hash(&self) -> u64 {
-        fnv1a(&self.key)
+        fnv1a(self.key())
     }
 }
 
@@ -74,7 +75,7 @@ pub(crate) fn fnv1a(text: &str) -> u64 {
 
 impl PartialEq for ResourceId {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        Arc::ptr_eq(&self.both, &other.both) || self.key() == other.key()
     }
 }
 impl Eq for ResourceId {}
@@ -85,36 +86,40 @@ impl PartialOrd for ResourceId {
 }
 impl Ord for ResourceId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
+        // Ids are handed on, not made anew: the commonest equal one is the very same.
+        if Arc::ptr_eq(&self.both, &other.both) {
+            return std::cmp::Ordering::Equal;
+        }
+        self.key().cmp(other.key())
     }
 }
 impl std::hash::Hash for ResourceId {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
+        self.key().hash(state);
     }
 }
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 impl fmt::Debug for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
 /// Every resource of an instance, validated as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
-    pub virtual_networks: BTreeMap<ResourceId, VirtualNetwork>,
+    pub virtual_networks: BTreeMap<ResourceId, Shared<VirtualNetwork>>,
     pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
-    pub network_security_groups: BTreeMap<ResourceId, Arc<NetworkSecurityGroup>>,
-    pub network_interfaces: BTreeMap<ResourceId, NetworkInterface>,
-    pub public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
-    pub virtual_network_gateways: BTreeMap<ResourceId, VirtualNetworkGateway>,
-    pub local_network_gateways: BTreeMap<ResourceId, LocalNetworkGateway>,
-    pub connections: BTreeMap<ResourceId, Connection>,
+    pub network_security_groups: BTreeMap<ResourceId, Shared<NetworkSecurityGroup>>,
+    pub network_interfaces: BTreeMap<ResourceId, Shared<NetworkInterface>>,
+    pub public_ip_addresses: BTreeMap<ResourceId, Shared<PublicIpAddress>>,
+    pub virtual_network_gateways: BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>,
+    pub local_network_gateways: BTreeMap<ResourceId, Shared<LocalNetworkGateway>>,
+    pub connections: BTreeMap<ResourceId, Shared<Connection>>,
 }
 
 /// `Microsoft.Network/virtualNetworks`
@@ -264,11 +269,9 @@ impl Topology {
     pub fn vnet_of_subnet(&self, subnet: &ResourceId) -> Option<&VirtualNetwork> {
         // The id of the VNet is the beginning of the subnet's, unless somebody made them up.
         let has = |vnet: &&VirtualNetwork| vnet.subnets.contains_key(subnet);
-        let parent = self
-            .virtual_networks
-            .get(&super::id::parent_of(subnet))
-            .filter(has);
-        parent.or_else(|| self.virtual_networks.values().find(has))
+        let parent = self.virtual_networks.get(&subnet.parent());
+        let parent = parent.map(Deref::deref).filter(has);
+        parent.or_else(|| self.virtual_networks.values().map(Deref::deref).find(has))
     }
 
     /// The peering of `vnet` to `remote`.

@@ -224,17 +224,15 @@ pub struct TrafficSelectorPolicy {
 impl Topology {
     /// The gateway of the VNet `vnet`; a VNet has one at most (A8).
     pub fn gateway_of_vnet(&self, vnet: &ResourceId) -> Option<&VirtualNetworkGateway> {
-        self.virtual_network_gateways
-            .values()
-            .find(|gateway| gateway.virtual_network == *vnet)
+        let mut gateways = self.virtual_network_gateways.values().map(|g| &**g);
+        gateways.find(|gateway| gateway.virtual_network == *vnet)
     }
 
     /// The connections of the gateway `gateway`, in the order of their ids. Those of which it is
     /// the remote end are not among them.
     pub fn connections_of(&self, gateway: &ResourceId) -> impl Iterator<Item = &Connection> {
-        self.connections
-            .values()
-            .filter(move |connection| connection.gateway == *gateway)
+        let all = self.connections.values().map(|c| &**c);
+        all.filter(move |connection| connection.gateway == *gateway)
     }
 
     /// The connection of the other gateway back to the one of `connection` (A16); `None` where it

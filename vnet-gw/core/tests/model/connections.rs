@@ -16,7 +16,8 @@ use crate::{
 };
 
 pub(crate) fn connection(topology: &Topology, name: &str) -> Connection {
-    topology.connections[&id(&format!("connections/{name}"))].clone()
+    let id = id(&format!("connections/{name}"));
+    Connection::clone(&topology.connections[&id])
 }
 
 #[test]

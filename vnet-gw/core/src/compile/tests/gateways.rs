@@ -426,7 +426,7 @@ fn routes_lead_to_the_gateway_but_not_out_of_its_own_subnet() {
         host: None,
         tags: BTreeMap::new(),
     };
-    t.network_interfaces.insert(nic.id.clone(), nic);
+    t.network_interfaces.insert(nic.id.clone(), nic.into());
     let west = image_on(&t, "west");
     let remote = [
         "10.41.0.0/16",

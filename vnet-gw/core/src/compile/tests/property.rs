@@ -49,7 +49,7 @@ impl<'a> Reference<'a> {
                     accepts = back.allow_forwarded_traffic;
                 }
             }
-            peers.push((remote, &peering.remote_address_space[..], accepts));
+            peers.push((&**remote, &peering.remote_address_space[..], accepts));
         }
         peers
     }
@@ -61,7 +61,7 @@ impl<'a> Reference<'a> {
                 if config.private_ip_address == address
                     && vnet.subnets.keys().any(|subnet| *subnet == config.subnet)
                 {
-                    found = Some(nic);
+                    found = Some(&**nic);
                 }
             }
         }
@@ -123,6 +123,7 @@ impl<'a> Reference<'a> {
     fn gateway(&self) -> Option<&'a VirtualNetworkGateway> {
         let mut all = self.t.virtual_network_gateways.values();
         all.find(|gateway| gateway.virtual_network == self.vnet.id)
+            .map(|gateway| &**gateway)
     }
 
     /// Packets in GatewaySubnet came out of a tunnel.

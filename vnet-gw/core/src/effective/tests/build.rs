@@ -99,7 +99,7 @@ impl Build for Topology {
             peerings: Default::default(),
             tags: Default::default(),
         };
-        self.virtual_networks.insert(id, vnet);
+        self.virtual_networks.insert(id, vnet.into());
     }
 
     fn subnet(&mut self, vnet: &str, name: &str, prefixes: &[&str]) {
@@ -192,7 +192,9 @@ impl Build for Topology {
             host: None,
             tags: Default::default(),
         };
-        self.network_interfaces.entry(nic_id(name)).or_insert(nic)
+        self.network_interfaces
+            .entry(nic_id(name))
+            .or_insert_with(|| nic.into())
     }
 
     fn gateway(&mut self, name: &str, vnet: &str, subnet: &[&str], public: &str) {
@@ -214,7 +216,7 @@ impl Build for Topology {
             tags: Default::default(),
         };
         self.virtual_network_gateways
-            .insert(gateway_id(name), gateway);
+            .insert(gateway_id(name), gateway.into());
     }
 
     fn connect(&mut self, name: &str, gateway: &str, prefixes: &[IpNet]) {
@@ -239,7 +241,8 @@ impl Build for Topology {
             post_quantum: true,
             tags: Default::default(),
         };
-        self.connections.insert(connection_id(name), connection);
+        self.connections
+            .insert(connection_id(name), connection.into());
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    ArmError, ResourceId, Topology,
+    ArmError, ResourceId, Shared, Topology,
     error::{Errors, cut},
     read::Draft,
 };
@@ -72,18 +72,22 @@ pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
     };
     let connections = connection::settle(connections, &ends, errors);
     Topology {
-        virtual_networks,
+        virtual_networks: shared(virtual_networks),
         route_tables: route_tables
             .into_iter()
             .map(|(id, table)| (id, Arc::new(table)))
             .collect(),
         network_security_groups: BTreeMap::new(),
-        network_interfaces,
-        public_ip_addresses,
-        virtual_network_gateways,
-        local_network_gateways,
-        connections,
+        network_interfaces: shared(network_interfaces),
+        public_ip_addresses: shared(public_ip_addresses),
+        virtual_network_gateways: shared(virtual_network_gateways),
+        local_network_gateways: shared(local_network_gateways),
+        connections: shared(connections),
     }
+}
+
+fn shared<T>(all: BTreeMap<ResourceId, T>) -> BTreeMap<ResourceId, Shared<T>> {
+    all.into_iter().map(|(id, one)| (id, one.into())).collect()
 }
 
 fn error(code: &str, target: &ResourceId, message: String) -> ArmError {
