@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup};
+use super::{
+    Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup, view::References,
+};
 use crate::{
     model::{ArmError, ReadDocument, ResourceId, Topology},
     secret::Secret,
@@ -22,6 +24,8 @@ pub struct State {
     /// Documents that the data path does not carry as they are, or not yet. Whoever carries them out
     /// keeps this.
     pub unsettled: Arc<BTreeMap<ResourceId, ProvisioningState>>,
+    /// Who refers to whom, worked out when it is first shown. A clone of a state starts without.
+    pub references: References,
 }
 
 impl State {

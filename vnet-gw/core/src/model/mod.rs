@@ -107,7 +107,7 @@ fn parse(
 }
 
 /// `West Europe` is `westeurope`.
-fn normalise_location(location: &str) -> String {
+pub(crate) fn normalise_location(location: &str) -> String {
     location
         .chars()
         .filter(|c| !c.is_whitespace())
