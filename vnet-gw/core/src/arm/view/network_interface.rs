@@ -27,7 +27,7 @@ impl View<'_> {
         let nics = &self.state.topology.network_interfaces;
         let nic = nics.get(&self.document.id);
         self.ip_configurations(names::IP_CONFIGURATION, properties, |name, properties| {
-            self.nic_ip_configuration(nic, name, properties);
+            self.nic_ip_configuration(nic.map(|nic| &**nic), name, properties);
         });
         let none = || json!([]);
         properties.object(
