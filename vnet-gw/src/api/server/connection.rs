@@ -1,0 +1,230 @@
+//! One connection: a task, HTTP/1.1 with keep-alive, and limits to how long anything may take.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Uri, uri::PathAndQuery},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use super::{Tls, patient::Patient};
+use crate::{api::Peer, identity};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the next request may let wait for itself and its headers.
+const HEADERS: Duration = Duration::from_secs(60);
+/// How long a client may take none of an answer.
+const UNREAD: Duration = Duration::from_secs(30);
+/// The longest headers.
+const BUFFER: usize = 32 * 1024;
+const MOST_HEADERS: usize = 100;
+
+/// How many connections there may be.
+#[derive(Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all: u32::try_from(all).unwrap_or(u32::MAX),
+        }
+    }
+
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// Until nobody is connected.
+    pub(super) async fn all_free(&self) {
+        let _ = self.free.acquire_many(self.all).await;
+    }
+}
+
+pub(super) async fn accept_tls(
+    listener: TcpListener,
+    tls: Tls,
+    router: Router,
+    places: Places,
+    mut ended: watch::Receiver<bool>,
+) {
+    while let Some(place) = places.take().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = over(&mut ended) => return,
+        };
+        let Some((stream, from)) = keep(accepted).await else {
+            continue;
+        };
+        // An answer is one write; it must not wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let acceptor = TlsAcceptor::from(tls());
+        let (router, ended) = (router.clone(), ended.clone());
+        tokio::spawn(async move {
+            let secured = timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            match secured {
+                Ok(Ok(stream)) => serve(stream, Peer::Network(from), router, ended).await,
+                Ok(Err(error)) => log::debug!("api: {from}: TLS: {error}"),
+                Err(_) => log::debug!("api: {from}: TLS: no handshake"),
+            }
+            drop(place);
+        });
+    }
+}
+
+pub(super) async fn accept_local(
+    listener: UnixListener,
+    router: Router,
+    places: Places,
+    mut ended: watch::Receiver<bool>,
+) {
+    while let Some(place) = places.take().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = over(&mut ended) => return,
+        };
+        let Some((stream, _)) = keep(accepted).await else {
+            continue;
+        };
+        let (router, ended) = (router.clone(), ended.clone());
+        tokio::spawn(async move {
+            match user(&stream).await {
+                Ok(peer) => serve(stream, peer, router, ended).await,
+                Err(error) => log::warn!("api: the other end of the socket: {error}"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Until the API ends. Its other end going means the same.
+async fn over(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// What was accepted; a pause where nothing could be.
+async fn keep<T>(accepted: io::Result<T>) -> Option<T> {
+    match accepted {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            log::warn!("api: {error}");
+            // Out of descriptors, most likely: some may be closed meanwhile.
+            sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// Who is at the other end, as the kernel says.
+async fn user(stream: &UnixStream) -> io::Result<Peer> {
+    let uid = stream.peer_cred()?.uid();
+    // Looks into /etc/passwd, or wherever the system keeps names.
+    let known = spawn_blocking(move || identity::local_user(uid)).await;
+    let (who, access) = known.map_err(io::Error::other)?;
+    Ok(Peer::Local(who, access))
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    mut ended: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (router, peer) = (router.clone(), peer.clone());
+        async move { answer(router, peer, request).await }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS)
+            .max_buf_size(BUFFER)
+            .max_headers(MOST_HEADERS)
+            .serve_connection(TokioIo::new(Patient::new(stream, UNREAD)), service)
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = over(&mut ended) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        log::debug!("api: connection: {error}");
+    }
+}
+
+async fn answer(
+    router: Router,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    let mut request = request.map(Body::new);
+    if let Some(uri) = collapsed(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    if let Peer::Network(from) = peer {
+        request
+            .extensions_mut()
+            .insert(ConnectInfo::<SocketAddr>(from));
+    }
+    request.extensions_mut().insert(peer);
+    router.oneshot(request).await
+}
+
+/// Clients make two slashes where a base URL ends with one.
+fn collapsed(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") {
+        return None;
+    }
+    let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let mut parts = uri.clone().into_parts();
+    let text = format!("/{}{query}", segments.join("/"));
+    parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn double_slashes_become_one() {
+        for (uri, becomes) in [
+            (
+                "//metadata/endpoints?a=1//2",
+                Some("/metadata/endpoints?a=1//2"),
+            ),
+            ("/a//b/", Some("/a/b")),
+            ("/a/b", None),
+            ("*", None),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(
+                collapsed(&uri).map(|uri| uri.to_string()).as_deref(),
+                becomes
+            );
+        }
+    }
+}
