@@ -186,7 +186,7 @@ impl DeployArgs {
                     .clone()
                     .unwrap_or(default.resource_group),
                 location: self.location.clone().unwrap_or(default.location),
-                parameters: default.parameters,
+                ..default
             },
             host_name,
             keys: None,

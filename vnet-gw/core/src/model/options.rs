@@ -1,6 +1,6 @@
 //! Where a template is deployed to, and with which parameters.
 
-use std::{cell::OnceCell, fmt};
+use std::{cell::OnceCell, fmt, time::SystemTime};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
@@ -20,6 +20,22 @@ pub struct DeployOptions {
     pub location: String,
     /// Values of the template's parameters, by name (which compares without case).
     pub parameters: Map<String, Value>,
+    /// `deployment().name`
+    pub deployment: String,
+    /// `tenant().tenantId`
+    pub tenant_id: String,
+    /// What `utcNow()` says; without it, that is refused.
+    pub now: Option<SystemTime>,
+    /// What `newGuid()` is made of; without it, that is refused.
+    pub random: Option<[u8; 16]>,
+    /// How much the expressions of a template may make, about in bytes: whoever may send a template
+    /// must not take all memory with it.
+    pub most_work: usize,
+}
+
+impl DeployOptions {
+    /// [`most_work`](Self::most_work) of a template that somebody sends.
+    pub const REQUEST_WORK: usize = 256 << 20;
 }
 
 impl Default for DeployOptions {
@@ -29,6 +45,11 @@ impl Default for DeployOptions {
             resource_group: "vnet-gw".to_owned(),
             location: "local".to_owned(),
             parameters: Map::new(),
+            deployment: "vnet-gw".to_owned(),
+            tenant_id: "00000000-0000-0000-0000-000000000000".to_owned(),
+            now: None,
+            random: None,
+            most_work: 64 << 30,
         }
     }
 }

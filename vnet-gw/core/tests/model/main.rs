@@ -3,6 +3,7 @@
 mod connections;
 mod evaluated;
 mod exported;
+mod functions;
 mod gateways;
 mod interfaces;
 mod peerings;

@@ -130,7 +130,7 @@ fn expressions_have_values() {
 fn expressions_without_value_say_why() {
     for (expression, message) in [
         ("[reference('x')]", "'reference' is not supported"),
-        ("[uniqueString('x')]", "'uniqueString' is not supported"),
+        ("[pickZones('x')]", "'pickZones' is not supported"),
         ("[contoso.name('x')]", "'contoso.name' is not supported"),
         (
             "[parameters('absent')]",
@@ -316,7 +316,7 @@ fn the_top_of_a_template_is_checked() {
         (json!({"resources": [], "resource": []}), Some("resource")),
         (
             json!({"resources": [], "functions": [{}]}),
-            Some("functions"),
+            Some("functions[0]"),
         ),
         (json!({"resources": [], "variables": []}), Some("variables")),
         (

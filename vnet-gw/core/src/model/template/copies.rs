@@ -15,7 +15,7 @@ impl Evaluator<'_> {
     pub(super) fn property_copies(
         &self,
         fields: &mut Fields<'_>,
-        around: &Around,
+        around: &Around<'_>,
     ) -> Result<(), ArmError> {
         let Some(copies) = take_copies(fields) else {
             return Ok(());
@@ -45,7 +45,7 @@ impl Evaluator<'_> {
     pub(super) fn copy_loop(
         &self,
         copy: &mut Fields<'_>,
-        around: &Around,
+        around: &Around<'_>,
     ) -> Result<(String, usize), ArmError> {
         for (name, value) in copy.iter_mut() {
             self.evaluate(value, around)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     around::Around,
     expression::{self, Expression, Text},
-    functions,
+    functions::{self, Function},
     node::Node,
 };
 use crate::model::{
@@ -27,6 +27,9 @@ const NO_EXPRESSION: &str = "What stands between the brackets cannot be read, an
 /// Variables that use variables that use variables: deeper is an attack on the stack.
 const MAX_CHAIN: usize = 64;
 
+/// What a step of the evaluation costs, in bytes made.
+const STEP: usize = 32;
+
 /// Parameters, variables and the deployment's own values; each is evaluated once, when first used.
 pub(super) struct Evaluator<'t> {
     pub(super) options: &'t DeployOptions,
@@ -36,7 +39,13 @@ pub(super) struct Evaluator<'t> {
     pub(super) variables: BTreeMap<String, Lazy<'t>>,
     /// Parameters and variables being evaluated, to find one that uses itself.
     active: RefCell<Vec<String>>,
+    pub(super) functions: BTreeMap<String, Function<'t>>,
     pub(super) iterations: Cell<usize>,
+    /// Work done and bytes made, against the limit.
+    spent: Cell<usize>,
+    /// How many of `active` are defaults of parameters.
+    defaults: Cell<usize>,
+    guids: Cell<u64>,
 }
 
 /// A parameter: the value of the deployment, or the default of the template.
@@ -96,18 +105,30 @@ impl<'t> Evaluator<'t> {
             parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
             active: RefCell::default(),
+            functions: BTreeMap::new(),
             iterations: Cell::new(0),
+            spent: Cell::new(0),
+            defaults: Cell::new(0),
+            guids: Cell::new(0),
         }
     }
 
     /// Evaluates every string of a value, in place.
-    pub(super) fn evaluate(&self, node: &mut Node<'_>, around: &Around) -> Result<(), ArmError> {
+    pub(super) fn evaluate(
+        &self,
+        node: &mut Node<'_>,
+        around: &Around<'_>,
+    ) -> Result<(), ArmError> {
         match node {
             // Nearly every string is a literal; none is copied.
             Node::Text(text) if text.starts_with('[') => {
                 *node = match expression::classify(text) {
                     Text::Literal(literal) => Node::Text(literal.to_owned().into()),
-                    Text::Expression(source) => self.run(source, around)?.into_owned().into(),
+                    Text::Expression(source) => {
+                        let value = self.run(source, around)?;
+                        self.spend(&value)?;
+                        value.into_owned().into()
+                    }
                 };
             }
             Node::Array(items) => {
@@ -133,7 +154,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// The same of what is a key.
-    fn evaluate_key(&self, node: &mut Node<'_>, around: &Around) -> Result<(), ArmError> {
+    fn evaluate_key(&self, node: &mut Node<'_>, around: &Around<'_>) -> Result<(), ArmError> {
         let result = self.hidden.during(true, || self.evaluate(node, around));
         if result.is_ok() {
             self.hidden.value(&node.to_value());
@@ -142,7 +163,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Hides the keys in what will not be evaluated as a whole, so that no error shows them.
-    pub(crate) fn hide_keys(&self, node: &Node<'_>, around: &Around) {
+    pub(crate) fn hide_keys(&self, node: &Node<'_>, around: &Around<'_>) {
         match node {
             Node::Array(items) => items.iter().for_each(|item| self.hide_keys(item, around)),
             Node::Object(fields) => {
@@ -158,7 +179,7 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn run(&self, source: &str, around: &Around) -> Result<Cow<'_, Value>, ArmError> {
+    fn run(&self, source: &str, around: &Around<'_>) -> Result<Cow<'_, Value>, ArmError> {
         let expression = expression::parse(source).map_err(|error| {
             if self.hidden.within_key() {
                 self.hidden.text(source);
@@ -177,8 +198,9 @@ impl<'t> Evaluator<'t> {
     pub(super) fn value_of(
         &self,
         expression: &Expression,
-        around: &Around,
+        around: &Around<'_>,
     ) -> Result<Cow<'_, Value>, ArmError> {
+        self.spend_bytes(STEP)?;
         match expression {
             Expression::Text(text) => Ok(Cow::Owned(Value::String(text.clone()))),
             Expression::Int(number) => Ok(Cow::Owned(Value::from(*number))),
@@ -192,6 +214,39 @@ impl<'t> Evaluator<'t> {
                 }
             }
         }
+    }
+
+    /// Counts what it costs to make a value.
+    ///
+    /// # Errors
+    ///
+    /// Where a template makes too much: a few variables that repeat one another fill any memory.
+    pub(super) fn spend(&self, value: &Value) -> Result<(), ArmError> {
+        self.spend_bytes(weight(value))
+    }
+
+    fn spend_bytes(&self, bytes: usize) -> Result<(), ArmError> {
+        let spent = self.spent.get().saturating_add(bytes);
+        self.spent.set(spent);
+        match spent <= self.options.most_work {
+            true => Ok(()),
+            false => Err(invalid(
+                "The expressions of the template make too much: shorten its loops, or what they \
+                 repeat.",
+            )),
+        }
+    }
+
+    /// Whether what is evaluated is the default of a parameter.
+    pub(super) fn in_default(&self) -> bool {
+        self.defaults.get() > 0
+    }
+
+    /// A number that it gives only once.
+    pub(super) fn next_guid(&self) -> u64 {
+        let number = self.guids.get();
+        self.guids.set(number + 1);
+        number
     }
 
     pub(super) fn parameter(&self, name: &str) -> Result<Cow<'_, Value>, ArmError> {
@@ -210,7 +265,16 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    pub(super) fn variable(&self, name: &str) -> Result<Cow<'_, Value>, ArmError> {
+    pub(super) fn variable(
+        &self,
+        name: &str,
+        around: &Around<'_>,
+    ) -> Result<Cow<'_, Value>, ArmError> {
+        if around.in_function() {
+            return Err(invalid(
+                "A function has no variables: give it what it needs as an argument.",
+            ));
+        }
         match self.variables.get(&name.to_lowercase()) {
             Some(lazy) => self.lazy(lazy, "variables", name),
             None => Err(invalid(format!(
@@ -243,6 +307,8 @@ impl<'t> Evaluator<'t> {
             )));
         }
         self.active.borrow_mut().push(key);
+        let default = usize::from(group == "parameters");
+        self.defaults.set(self.defaults.get() + default);
         let mut node = lazy.source.clone().into_owned();
         // A variable of many things, one of which is the key, is none itself.
         let key = lazy.secure || (self.hidden.within_key() && node.as_str().is_some());
@@ -253,11 +319,26 @@ impl<'t> Evaluator<'t> {
                 .during(false, || self.evaluate(&mut node, &Around::default()))
         };
         self.active.borrow_mut().pop();
+        self.defaults.set(self.defaults.get() - default);
         result.map_err(|error| {
             let step = error.target.clone().unwrap_or_default();
             invalid(format!("In {group}.{}{step}: {}", cut(name), error.message))
         })?;
         Ok(Cow::Borrowed(lazy.value.get_or_init(|| node.to_value())))
+    }
+}
+
+/// About the bytes that a value takes.
+fn weight(value: &Value) -> usize {
+    const EACH: usize = 32;
+    EACH + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, item)| name.len() + weight(item))
+            .sum(),
+        _ => 0,
     }
 }
 

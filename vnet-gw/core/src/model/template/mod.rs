@@ -7,10 +7,8 @@ mod depends;
 mod evaluate;
 mod evaluated;
 mod expression;
-mod format;
 mod functions;
 pub(super) mod json;
-mod network;
 pub(super) mod node;
 mod parameters;
 mod resources;
@@ -56,8 +54,8 @@ const TOP_LEVEL: &[(&str, Option<&str>)] = &[
     ("variables", None),
     ("resources", None),
     ("outputs", None),
-    ("functions", Some("user-defined functions")),
-    ("definitions", Some("user-defined types")),
+    ("functions", None),
+    ("definitions", None),
     ("imports", Some("imports")),
     ("extensions", Some("extensions")),
 ];
@@ -197,7 +195,10 @@ fn evaluator<'t>(
     };
     let declared = section("parameters")?;
     let variables = section("variables")?;
-    parameters::declare(&mut evaluator, declared)?;
+    parameters::declare(&mut evaluator, declared, section("definitions")?)?;
+    evaluator
+        .functions
+        .extend(functions::read_own(root.get("functions"))?);
     for (name, value) in variables.into_iter().flat_map(Fields::iter) {
         if !(name == "copy" && matches!(value, Node::Array(_))) {
             evaluator

@@ -14,10 +14,13 @@ use crate::model::{ArmError, error::cut, hidden::Hidden};
 pub(super) fn declare<'t>(
     evaluator: &mut Evaluator<'t>,
     declared: Option<&'t Fields<'t>>,
+    definitions: Option<&'t Fields<'t>>,
 ) -> Result<(), ArmError> {
     let given: &'t Map<String, Value> = &evaluator.options.parameters;
     // Before anything is told that may have one of them in it.
+    let declared_as = |declaration: &'t Node<'t>| defined(declaration, definitions);
     for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
+        let declaration = declared_as(declaration);
         hide(evaluator.hidden, get(given, name), declaration);
     }
     if let Some(stray) = given
@@ -44,6 +47,7 @@ pub(super) fn declare<'t>(
         let Node::Object(fields) = declaration else {
             return Err(invalid("A parameter is an object with a type.").at(path));
         };
+        let declaration = declared_as(declaration);
         let parameter = match (get(given, name), fields.get("defaultValue")) {
             (Some(value), _) => {
                 check(&declaration.to_value(), value).map_err(|error| invalid(error).at(path))?;
@@ -60,6 +64,22 @@ pub(super) fn declare<'t>(
         evaluator.parameters.insert(name.to_lowercase(), parameter);
     }
     Ok(())
+}
+
+/// What a declaration means that refers to a type of the template's own (`$ref`).
+fn defined<'t>(declaration: &'t Node<'t>, definitions: Option<&'t Fields<'t>>) -> &'t Node<'t> {
+    const MOST: usize = 16;
+    let mut found = declaration;
+    for _ in 0..MOST {
+        let name = found.as_object().and_then(|fields| {
+            let name = fields.get("$ref")?.as_str()?;
+            name.strip_prefix("#/definitions/")
+        });
+        let next = name.and_then(|name| definitions?.get(name));
+        let Some(next) = next else { break };
+        found = next;
+    }
+    found
 }
 
 /// Whether the values of a parameter are not to be shown.

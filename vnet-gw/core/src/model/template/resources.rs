@@ -30,7 +30,7 @@ pub(crate) struct Instance<'n> {
     /// `resources`).
     pub(crate) fields: Fields<'n>,
     /// The loops it is in.
-    pub(crate) around: Around,
+    pub(crate) around: Around<'static>,
 }
 
 /// What is to be done with a resource.
@@ -73,7 +73,7 @@ struct Reader<'e, 't, 'n> {
 struct Place<'a> {
     /// Full type and names of the resource around it.
     parent: Option<(&'a str, &'a [String])>,
-    around: &'a Around,
+    around: &'a Around<'static>,
 }
 
 /// How a resource came to be: its symbolic name and the name of its copy loop.
@@ -208,7 +208,7 @@ impl<'n> Reader<'_, '_, 'n> {
         }
     }
 
-    fn condition(&self, fields: &mut Fields<'_>, around: &Around) -> Result<bool, ArmError> {
+    fn condition(&self, fields: &mut Fields<'_>, around: &Around<'_>) -> Result<bool, ArmError> {
         let Some(mut condition) = fields.take("condition") else {
             return Ok(true);
         };
@@ -226,7 +226,7 @@ impl<'n> Reader<'_, '_, 'n> {
     fn depends_on(
         &self,
         fields: &mut Fields<'_>,
-        around: &Around,
+        around: &Around<'_>,
     ) -> Result<Vec<String>, ArmError> {
         let Some(mut depends_on) = fields.take("dependsOn") else {
             return Ok(Vec::new());
@@ -314,7 +314,7 @@ impl Instance<'_> {
         &self,
         fields: &mut Fields<'_>,
         evaluator: &Evaluator<'_>,
-        around: &Around,
+        around: &Around<'_>,
     ) -> Result<(), ArmError> {
         for (name, value) in fields.iter_mut() {
             evaluator

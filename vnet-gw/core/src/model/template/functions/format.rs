@@ -3,11 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    evaluate::invalid,
-    functions::{Args, plain},
-};
-use crate::model::{ArmError, error::cut};
+use super::{Args, plain};
+use crate::model::{ArmError, error::cut, template::evaluate::invalid};
 
 /// A width beyond this is a mistake.
 const MAX_WIDTH: usize = 1_024;
