@@ -1,6 +1,6 @@
 //! The engine as those see it who ask it for changes.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vnet_gw_core::{
@@ -9,11 +9,12 @@ use vnet_gw_core::{
 };
 
 use super::Caller;
-use crate::store::{StoreError, Write};
+use crate::store::{Store, StoreError, Write};
 
 /// A set of changes that is carried out as a whole or not at all.
 #[derive(Debug)]
 pub struct Submission {
+    /// None where there are only records to write.
     pub changes: Vec<Change>,
     pub caller: Caller,
     /// As the audit log names it: `Microsoft.Network/virtualNetworks/write`.
@@ -45,19 +46,33 @@ pub enum EngineError {
     Invalid(#[from] ArmError),
     /// It may hold, but could not be made durable; nothing was changed.
     #[error("{0}")]
-    Store(#[from] StoreError),
+    Store(Arc<StoreError>),
+    /// Too much of the same caller waits already.
+    #[error("{0} changes of the same caller wait already; ask again later")]
+    Busy(usize),
     #[error("the daemon ends; ask again when it is back")]
     Ending,
 }
 
-/// What reaches the engine's thread.
-pub(super) type Asked = (Submission, oneshot::Sender<Result<Receipt, EngineError>>);
+/// A submission on its way, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) submission: Submission,
+    pub(super) answer: oneshot::Sender<Result<Receipt, EngineError>>,
+}
 
 /// A handle; clones are of one engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine {
-    state: watch::Receiver<Arc<State>>,
-    ask: mpsc::Sender<Asked>,
+    pub(super) state: watch::Receiver<Arc<State>>,
+    pub(super) ask: mpsc::Sender<Asked>,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -66,11 +81,19 @@ impl Engine {
         Arc::clone(&self.state.borrow())
     }
 
+    /// For reading records. Writing is [`submit`](Self::submit)'s, also of records alone.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Submits a set of changes; returns when it is durable (or refused). `carried` of the receipt
     /// tells when the data path has it.
+    ///
+    /// A submission goes its way even where nobody waits for the answer any more.
     pub async fn submit(&self, submission: Submission) -> Result<Receipt, EngineError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.ask.send((submission, answer)).await;
+        let asked = Asked { submission, answer };
+        let sent = self.ask.send(asked).await;
         sent.map_err(|_| EngineError::Ending)?;
         answered.await.map_err(|_| EngineError::Ending)?
     }
