@@ -12,12 +12,20 @@
 //! Nothing here does I/O or knows the time: what is made up (GUIDs, etags, keys) comes from
 //! [`Assign`], what is only known while it runs (tunnels, bytes) from [`Live`].
 
+mod carry;
 mod change;
+mod clean;
 mod document;
+mod in_use;
+mod json;
+mod set;
 mod state;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 pub mod view;
+mod write_back;
 
 pub use change::{Applied, Assign, Change, Outcome, Precondition, Put, SharedKeyChange};
 pub use document::{Document, Origin, ProvisioningState, ResourceGroup};

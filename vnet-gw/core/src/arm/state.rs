@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup, view::References,
+    Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup, Target, json,
+    set::{ChangeSet, child, within},
+    view::References,
 };
 use crate::{
-    model::{ArmError, ReadDocument, ResourceId, Topology},
+    model::{ArmError, Errors, ReadDocument, ResourceId, Topology, read_document, settle},
     secret::Secret,
 };
 
@@ -29,7 +31,7 @@ pub struct State {
 }
 
 impl State {
-    /// From what a store has.
+    /// From what a store has. Keys of connections that are not there are left out.
     ///
     /// # Errors
     ///
@@ -37,10 +39,39 @@ impl State {
     pub fn load(
         groups: Vec<ResourceGroup>,
         documents: Vec<Document>,
-        keys: BTreeMap<ResourceId, Secret>,
+        mut keys: BTreeMap<ResourceId, Secret>,
     ) -> Result<Self, ArmError> {
-        let _ = (groups, documents, keys);
-        Ok(Self::default())
+        let groups: BTreeMap<GroupId, ResourceGroup> =
+            groups.into_iter().map(|g| (g.id.clone(), g)).collect();
+        let mut errors = Errors::default();
+        let mut read = BTreeMap::new();
+        for document in &documents {
+            let Document { id, kind, body, .. } = document;
+            let Some(group) = groups.get(&GroupId::of(id)) else {
+                let message = format!("The resource group of {id} is not there.");
+                errors.push(ArmError::new("ResourceGroupNotFound", message).at(id.as_str()));
+                continue;
+            };
+            let result = read_document(id, *kind, body, &group.location, keys.get(id));
+            if let Some(result) = errors.keep(result.map_err(|error| within(error, id))) {
+                read.insert(id.clone(), Arc::new(result));
+            }
+        }
+        errors.into_result()?;
+        let topology = settle(read.values().map(|read| &**read))?;
+        let documents: BTreeMap<ResourceId, Arc<Document>> = documents
+            .into_iter()
+            .map(|document| (document.id.clone(), Arc::new(document)))
+            .collect();
+        keys.retain(|id, _| documents.contains_key(id));
+        Ok(Self {
+            groups: Arc::new(groups),
+            documents: Arc::new(documents),
+            keys: Arc::new(keys),
+            topology: Arc::new(topology),
+            read: Arc::new(read),
+            ..Self::default()
+        })
     }
 
     /// Carries out a set of changes, all or none.
@@ -49,8 +80,38 @@ impl State {
     ///
     /// Everything that is wrong, as one [`ArmError`]; `self` is as it was.
     pub fn apply(&self, changes: &[Change], assign: &mut dyn Assign) -> Result<Applied, ArmError> {
-        let _ = (changes, assign);
-        Err(ArmError::new("NotSupported", "not yet"))
+        let mut set = ChangeSet::new(self, assign);
+        let mut errors = Errors::default();
+        for change in changes {
+            errors.keep(set.change(change));
+        }
+        errors.into_result()?;
+        set.finish()
+    }
+
+    /// The target with its names as they were first written; nothing where it is not there.
+    pub fn find(&self, target: &Target) -> Option<Target> {
+        let document = self.documents.get(&target.document)?;
+        if document.kind.children().contains(&target.kind) {
+            let item = child(&document.body, target)?;
+            let name = json::text(item, "name")?;
+            let id = target
+                .kind
+                .id(document.id.group(), &[document.id.name(), name]);
+            return Some(Target::known(target.kind, &id));
+        }
+        (document.kind == target.kind).then(|| Target::known(target.kind, &document.id))
+    }
+
+    /// The documents of a group.
+    pub fn in_group<'a>(
+        &'a self,
+        group: &GroupId,
+    ) -> impl Iterator<Item = &'a ResourceId> + use<'a> {
+        let scope = format!("{}/providers/", group.key());
+        let start = ResourceId::new(&scope);
+        let documents = self.documents.range(start..).map(|(id, _)| id);
+        documents.take_while(move |id| id.key().starts_with(&scope))
     }
 
     /// Of a top-level resource, and of everything in it.
@@ -59,7 +120,7 @@ impl State {
         unsettled.unwrap_or(ProvisioningState::Succeeded)
     }
 
-    /// What has no effect here, of one document: told again whenever it is written.
+    /// A top-level resource.
     pub fn document(&self, id: &ResourceId) -> Option<&Arc<Document>> {
         self.documents.get(id)
     }

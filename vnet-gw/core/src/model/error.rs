@@ -140,14 +140,14 @@ fn cut_inside(text: &mut String, most: usize) {
 
 /// Collects errors, so that all of them are told at once.
 #[derive(Debug, Default)]
-pub(super) struct Errors {
+pub(crate) struct Errors {
     list: Vec<ArmError>,
     /// Those beyond [`MAX_DETAILS`].
     untold: usize,
 }
 
 impl Errors {
-    pub(super) fn push(&mut self, mut error: ArmError) {
+    pub(crate) fn push(&mut self, mut error: ArmError) {
         if self.list.len() < MAX_DETAILS {
             cut_inside(&mut error.message, MAX_MESSAGE);
             if let Some(target) = &mut error.target {
@@ -159,17 +159,17 @@ impl Errors {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Keeps the value of an `Ok`, collects the error of an `Err`.
-    pub(super) fn keep<T>(&mut self, result: Result<T, ArmError>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, result: Result<T, ArmError>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
 
     /// `Err` where anything was collected: the one error itself, or a summary of several.
-    pub(super) fn into_result(mut self) -> Result<(), ArmError> {
+    pub(crate) fn into_result(mut self) -> Result<(), ArmError> {
         let total = self.list.len() + self.untold;
         match total {
             0 => Ok(()),

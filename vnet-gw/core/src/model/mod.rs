@@ -61,8 +61,8 @@ mod types;
 mod vpn;
 
 pub use document::{ReadDocument, Warning, read_document, settle};
-pub(crate) use error::cut;
 pub use error::{ArmError, MAX_DETAILS};
+pub(crate) use error::{Errors, cut};
 pub use ipsec::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
 };

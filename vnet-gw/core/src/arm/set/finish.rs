@@ -1,0 +1,348 @@
+//! What a set of changes comes to, held against the rules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use super::ChangeSet;
+use crate::{
+    arm::{Applied, Document, Outcome, State, in_use, write_back},
+    model::{ArmError, Errors, Kind, ReadDocument, ResourceId, Topology, read_document, settle},
+};
+
+/// Azure makes keys of the same kind, letters and digits; 190 bits are enough.
+const MADE_KEY_LENGTH: usize = 32;
+
+type Reads = BTreeMap<ResourceId, Arc<ReadDocument>>;
+
+impl ChangeSet<'_> {
+    pub(in crate::arm) fn finish(mut self) -> Result<Applied, ArmError> {
+        self.forget_what_is_as_it_was();
+        if self.documents.is_empty() && self.keys.is_empty() {
+            return Ok(self.applied(None));
+        }
+        self.check_in_use()?;
+        let mut read = BTreeMap::clone(&self.base.read);
+        for (id, document) in &self.documents {
+            if document.is_none() {
+                read.remove(id);
+            }
+        }
+        let changed = self.documents.iter().filter(|(_, d)| d.is_some());
+        let rekeyed = self.keys.iter().filter(|(_, key)| key.is_some());
+        let ids: BTreeSet<ResourceId> = changed
+            .map(|(id, _)| id)
+            .chain(rekeyed.map(|(id, _)| id))
+            .cloned()
+            .collect();
+        self.read(&ids, &mut read)?;
+        let mut topology = settle(read.values().map(|read| &**read))?;
+        let keyed = self.make_keys(&topology);
+        if !keyed.is_empty() {
+            self.read(&keyed, &mut read)?;
+            topology = settle(read.values().map(|read| &**read))?;
+        }
+        self.addresses_stay(&topology)?;
+        let written = self.write_back(&topology);
+        self.read(&written, &mut read)?;
+        self.forget_what_is_as_it_was();
+        Ok(self.applied(Some((topology, read))))
+    }
+
+    /// What a set changed and changed back is not changed.
+    fn forget_what_is_as_it_was(&mut self) {
+        let base = self.base;
+        self.documents
+            .retain(|id, document| match (document, base.documents.get(id)) {
+                (None, None) => false,
+                (Some(new), Some(old)) => {
+                    !(Arc::ptr_eq(new, old) || (new.body == old.body && new.origin == old.origin))
+                }
+                _ => true,
+            });
+        self.keys
+            .retain(|id, key| key.as_ref() != base.keys.get(id));
+        self.groups
+            .retain(|id, group| group.as_ref() != base.groups.get(id));
+    }
+
+    fn check_in_use(&self) -> Result<(), ArmError> {
+        let mut removed: BTreeMap<ResourceId, Kind> = BTreeMap::new();
+        for (id, new) in &self.documents {
+            let Some(old) = self.base.documents.get(id) else {
+                continue;
+            };
+            if new.is_none() {
+                removed.insert(id.clone(), old.kind);
+            }
+            if old.kind == Kind::VirtualNetwork {
+                let left: BTreeSet<ResourceId> = match new {
+                    Some(new) => in_use::subnets(new).collect(),
+                    None => BTreeSet::new(),
+                };
+                let gone = in_use::subnets(old).filter(|subnet| !left.contains(subnet));
+                removed.extend(gone.map(|subnet| (subnet, Kind::Subnet)));
+            }
+        }
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let unchanged = self.base.documents.iter();
+        let unchanged = unchanged.filter(|(id, _)| !self.documents.contains_key(*id));
+        let changed = self.documents.values().flatten();
+        let documents = unchanged.map(|(_, document)| document).chain(changed);
+        let mut errors = Errors::default();
+        for error in in_use::check(&removed, documents.map(|document| &**document)) {
+            errors.push(error);
+        }
+        errors.into_result()
+    }
+
+    /// Reads documents of the set.
+    fn read(&self, ids: &BTreeSet<ResourceId>, read: &mut Reads) -> Result<(), ArmError> {
+        let mut errors = Errors::default();
+        for id in ids {
+            if let Some(document) = self.document(id) {
+                let result = self.read_one(document);
+                if let Some(result) = errors.keep(result) {
+                    read.insert(id.clone(), Arc::new(result));
+                }
+            }
+        }
+        errors.into_result()
+    }
+
+    fn read_one(&self, document: &Document) -> Result<ReadDocument, ArmError> {
+        let target = crate::arm::Target::known(document.kind, &document.id);
+        let location = &self.needed_group(&target)?.location;
+        let Document { id, kind, body, .. } = document;
+        read_document(id, *kind, body, location, self.key(id)).map_err(|error| within(error, id))
+    }
+
+    /// Keys for the connections that have none; those of a pair share one. Answers whose were made.
+    fn make_keys(&mut self, topology: &Topology) -> BTreeSet<ResourceId> {
+        let mut made = BTreeSet::new();
+        for pair in topology.connections_without_key() {
+            let key = self.assign.shared_key(MADE_KEY_LENGTH);
+            for id in pair {
+                self.keys.insert(id.clone(), Some(key.clone()));
+                made.insert(id);
+            }
+        }
+        // Whose connection back has one.
+        for connection in topology.connections.values() {
+            if connection.shared_key.is_none()
+                && let Some(key) = topology.shared_key(connection)
+            {
+                self.keys.insert(connection.id.clone(), Some(key.clone()));
+                made.insert(connection.id.clone());
+            }
+        }
+        made
+    }
+
+    /// An address that was given to somebody stays theirs: nobody else's change takes it away.
+    fn addresses_stay(&self, topology: &Topology) -> Result<(), ArmError> {
+        let moving = |document: &Document| {
+            matches!(
+                document.kind,
+                Kind::VirtualNetwork | Kind::NetworkInterface | Kind::VirtualNetworkGateway
+            )
+        };
+        if !self.documents.values().flatten().any(|d| moving(d)) {
+            return Ok(());
+        }
+        let mut errors = Errors::default();
+        let before = &self.base.topology;
+        let unchanged = |id: &ResourceId| !self.documents.contains_key(id);
+        for (id, old) in &before.network_interfaces {
+            let Some(new) = topology.network_interfaces.get(id) else {
+                continue;
+            };
+            let same = old.ip_configurations == new.ip_configurations;
+            if same || !unchanged(id) {
+                continue;
+            }
+            for (old, new) in old.ip_configurations.iter().zip(&new.ip_configurations) {
+                if old.private_ip_address != new.private_ip_address {
+                    errors.push(moved(topology, id, old.private_ip_address, &old.subnet));
+                }
+            }
+        }
+        for (id, old) in &before.virtual_network_gateways {
+            let Some(new) = topology.virtual_network_gateways.get(id) else {
+                continue;
+            };
+            if !unchanged(id) {
+                continue;
+            }
+            for (one, other) in old.ip_configurations.iter().zip(&new.ip_configurations) {
+                if one.private_ip_address != other.private_ip_address {
+                    errors.push(moved(topology, id, one.private_ip_address, &old.subnet));
+                }
+            }
+        }
+        errors.into_result()
+    }
+
+    /// Writes what was settled into the documents of the set, and of the networks that they are
+    /// peered with. Answers which it wrote.
+    fn write_back(&mut self, topology: &Topology) -> BTreeSet<ResourceId> {
+        let mut concerned: Vec<ResourceId> = self.documents.keys().cloned().collect();
+        let networks: HashSet<&ResourceId> = self
+            .documents
+            .iter()
+            .filter(|(id, new)| {
+                let old = || self.base.documents.get(*id);
+                let kind = new.as_ref().or_else(old).map(|document| document.kind);
+                kind == Some(Kind::VirtualNetwork)
+            })
+            .map(|(id, _)| id)
+            .collect();
+        if !networks.is_empty() {
+            let peered = topology.virtual_networks.values().filter(|network| {
+                let mut remotes = network.peerings.values();
+                remotes.any(|peering| networks.contains(&peering.remote_virtual_network))
+            });
+            concerned.extend(peered.map(|network| network.id.clone()));
+        }
+        let mut written = BTreeSet::new();
+        for id in concerned {
+            let Some(document) = self.document(&id) else {
+                continue;
+            };
+            let assigned = write_back::assigned(document, topology);
+            if assigned.is_empty() {
+                continue;
+            }
+            // Of a document of the set, the etag is new already.
+            let etag = (!self.documents.contains_key(&id)).then(|| self.assign.guid());
+            if let Some(document) = self.document_mut(&id) {
+                write_back::write(&mut document.body, assigned);
+                if let Some(etag) = etag {
+                    document.etag = etag;
+                }
+            }
+            written.insert(id);
+        }
+        written
+    }
+
+    fn applied(self, settled: Option<(Topology, Reads)>) -> Applied {
+        let base = self.base;
+        let mut state = State::clone(base);
+        let outcomes = self.done.iter().map(|(outcome, document)| {
+            let as_it_was =
+                |id: &ResourceId| !self.documents.contains_key(id) && !self.keys.contains_key(id);
+            match (outcome, document) {
+                (Outcome::Updated, Some(id)) if as_it_was(id) => Outcome::Unchanged,
+                (outcome, _) => *outcome,
+            }
+        });
+        let outcomes = outcomes.collect();
+        let mut applied = Applied {
+            state: State::default(),
+            written: Vec::new(),
+            removed: Vec::new(),
+            groups_written: Vec::new(),
+            groups_removed: Vec::new(),
+            keys: self.keys.keys().cloned().collect(),
+            outcomes,
+            warnings: Vec::new(),
+        };
+        if let Some((topology, read)) = settled {
+            state.topology = Arc::new(topology);
+            state.read = Arc::new(read);
+        }
+        if !self.documents.is_empty() {
+            let documents = Arc::make_mut(&mut state.documents);
+            for (id, document) in self.documents {
+                match document {
+                    Some(document) => {
+                        applied.written.push(document.id.clone());
+                        documents.insert(id, document);
+                    }
+                    None => {
+                        documents.remove(&id);
+                        applied.removed.push(id);
+                    }
+                }
+            }
+        }
+        if !self.keys.is_empty() {
+            change_map(Arc::make_mut(&mut state.keys), self.keys);
+        }
+        for (id, group) in &self.groups {
+            match group {
+                Some(_) => applied.groups_written.push(id.clone()),
+                None => applied.groups_removed.push(id.clone()),
+            }
+        }
+        if !self.groups.is_empty() {
+            change_map(Arc::make_mut(&mut state.groups), self.groups);
+        }
+        let asked: BTreeSet<&ResourceId> =
+            self.done.iter().filter_map(|(_, id)| id.as_ref()).collect();
+        let read = asked.into_iter().filter_map(|id| state.read.get(id));
+        applied.warnings = read.flat_map(|read| read.warnings.clone()).collect();
+        applied.state = state;
+        applied
+    }
+}
+
+fn change_map<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => {
+                map.insert(key, value);
+            }
+            None => {
+                map.remove(&key);
+            }
+        }
+    }
+}
+
+/// An error with a path below the body, at a resource.
+pub(in crate::arm) fn within(mut error: ArmError, id: &ResourceId) -> ArmError {
+    error.target = Some(match error.target {
+        Some(target) if target.starts_with('/') => target,
+        Some(path) => format!("{id}.{path}"),
+        None => id.to_string(),
+    });
+    error.details = error.details.into_iter().map(|e| within(e, id)).collect();
+    error
+}
+
+/// Somebody would lose an address that they were given.
+fn moved(
+    topology: &Topology,
+    whose: &ResourceId,
+    address: std::net::IpAddr,
+    subnet: &ResourceId,
+) -> ArmError {
+    let interfaces = topology.network_interfaces.iter();
+    let taker = interfaces
+        .filter(|(_, interface)| {
+            let mut configurations = interface.ip_configurations.iter();
+            configurations.any(|c| c.subnet == *subnet && c.private_ip_address == address)
+        })
+        .map(|(id, _)| id)
+        .next();
+    match taker {
+        Some(taker) => ArmError::new(
+            "PrivateIPAddressInUse",
+            format!("IP address {address} is allocated to {whose}: use another."),
+        )
+        .at(taker.as_str()),
+        None => ArmError::new(
+            "InUsePrefixCannotBeDeleted",
+            format!(
+                "The prefix of the subnet {subnet} that {address} is in has active allocations \
+                 ({whose}) and cannot be deleted."
+            ),
+        )
+        .at(subnet.as_str()),
+    }
+}

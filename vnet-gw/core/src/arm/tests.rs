@@ -1,0 +1,4 @@
+//! Sets of changes, from outside.
+
+mod single;
+mod support;
