@@ -97,6 +97,12 @@ impl From<EngineError> for Refusal {
                 )
                 .header(header::RETRY_AFTER, "5")
             }
+            EngineError::Busy(_) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                format!("Too much is asked at once: {error}."),
+            )
+            .header(header::RETRY_AFTER, "1"),
             EngineError::Ending => Self::ending(),
         }
     }

@@ -357,20 +357,13 @@ impl Writer {
             .log
             .writes(&*self.store, &activities, SystemTime::now());
         let written = writes.and_then(|writes| {
-            self.revision = self.store.commit(Some(self.revision), &writes)?;
+            self.store.commit(None, &writes)?;
             self.log.written(&writes);
             Ok(())
         });
-        match written {
-            Ok(()) => {}
-            // With the next batch.
-            Err(StoreError::Conflict(_)) => self.activities = activities,
-            Err(error) => {
-                log::error!(
-                    "the audit log: {error}; {} records are lost",
-                    activities.len()
-                );
-            }
+        if let Err(error) = written {
+            let lost = activities.len();
+            log::error!("the audit log: {error}; {lost} records are lost");
         }
     }
 }

@@ -19,9 +19,10 @@ use zeroize::Zeroizing;
 
 use super::{Record, Revision, SCHEMA, Store, StoreError, Table, Write, place};
 
-/// `schema` and `revision`.
+/// `schema`, `revision` and `commits`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
+const COMMITS: &str = "commits";
 const NUMBER: &str = "schema";
 /// The whole store is in memory as the engine's state anyway.
 const CACHE: usize = 16 << 20;
@@ -101,6 +102,14 @@ impl FileStore {
         Ok(())
     }
 
+    fn number(&self, name: &str) -> Result<u64, StoreError> {
+        let number = self.with(|database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            Ok(meta.get(name)?.map_or(0, |number| number.value()))
+        });
+        number.map_err(|failure| self.told(failure))
+    }
+
     fn told(&self, failure: Failure) -> StoreError {
         match failure {
             Failure::Told(error) => error,
@@ -129,8 +138,8 @@ impl Store for FileStore {
         let mut next = None;
         let written = self.with(|database| {
             let transaction = database.begin_write()?;
-            let revision = write(&transaction, expected, writes)?;
-            next = Some(revision);
+            let (revision, commits) = write(&transaction, expected, writes)?;
+            next = Some((revision, commits));
             transaction.commit()?;
             Ok(revision)
         });
@@ -144,18 +153,14 @@ impl Store for FileStore {
             log::error!("{error}; it is opened again with the next change");
             return Err(failure);
         }
-        match (next, self.revision()) {
-            (Some(next), Ok(now)) if next == now => Ok(now),
+        match (next, self.number(COMMITS)) {
+            (Some((revision, commits)), Ok(now)) if commits == now => Ok(revision),
             _ => Err(failure),
         }
     }
 
     fn revision(&self) -> Result<Revision, StoreError> {
-        let revision = self.with(|database| {
-            let meta = database.begin_read()?.open_table(META)?;
-            Ok(meta.get(REVISION)?.map_or(0, |revision| revision.value()))
-        });
-        revision.map_err(|failure| self.told(failure))
+        self.number(REVISION)
     }
 
     fn get(&self, table: Table, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
@@ -204,13 +209,16 @@ fn write(
     transaction: &WriteTransaction,
     expected: Option<Revision>,
     writes: &[Write],
-) -> Result<Revision, Failure> {
+) -> Result<(Revision, u64), Failure> {
     let mut meta = transaction.open_table(META)?;
     let revision = meta.get(REVISION)?.map_or(0, |revision| revision.value());
     if expected.is_some_and(|expected| expected != revision) {
         return Err(StoreError::Conflict(revision).into());
     }
-    meta.insert(REVISION, revision + 1)?;
+    let revision = revision + Revision::from(expected.is_some());
+    let commits = meta.get(COMMITS)?.map_or(0, |commits| commits.value()) + 1;
+    meta.insert(REVISION, revision)?;
+    meta.insert(COMMITS, commits)?;
     for which in Table::ALL {
         let mut own = writes
             .iter()
@@ -227,7 +235,7 @@ fn write(
             };
         }
     }
-    Ok(revision + 1)
+    Ok((revision, commits))
 }
 
 fn open(path: Shown<'_>, migrations: &[Migration]) -> Result<Database, StoreError> {

@@ -42,7 +42,7 @@ impl Store for MemoryStore {
                 None => table.remove(&write.key),
             };
         }
-        inner.revision += 1;
+        inner.revision += Revision::from(expected.is_some());
         Ok(inner.revision)
     }
 

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 /// brought up to date when it is opened.
 pub const SCHEMA: u32 = 1;
 
-/// Counts commits.
+/// Counts the commits that rest on what was there before.
 pub type Revision = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +107,8 @@ fn remedy(error: &io::Error) -> &'static str {
 
 pub trait Store: Send + Sync {
     /// All of it or nothing; durable when it returns. `expected` is the revision that the writer's
-    /// decision rests on; records that depend on none ([`Table::Activity`]) may say `None`.
+    /// decision rests on, and the next one is returned; records that rest on nothing
+    /// ([`Table::Activity`]) say `None`, and the revision stays.
     fn commit(&self, expected: Option<Revision>, writes: &[Write]) -> Result<Revision, StoreError>;
 
     fn revision(&self) -> Result<Revision, StoreError>;

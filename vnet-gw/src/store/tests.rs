@@ -21,7 +21,14 @@ fn behaves(store: &dyn Store) {
         put(Table::Documents, "c", "3"),
     ];
     assert_eq!(store.commit(Some(0), &writes).unwrap(), 1);
-    assert_eq!(store.commit(None, &[]).unwrap(), 2);
+    // What rests on nothing is in nobody's way.
+    assert_eq!(
+        store
+            .commit(None, &[put(Table::Activity, "1", "x")])
+            .unwrap(),
+        1
+    );
+    assert_eq!(store.commit(Some(1), &[]).unwrap(), 2);
     // Whoever decided on what was there before is told, and nothing is written.
     let error = store.commit(Some(1), &[put(Table::Documents, "d", "4")]);
     assert!(matches!(error, Err(StoreError::Conflict(2))), "{error:?}");
