@@ -15,6 +15,7 @@ mod activity;
 mod body;
 mod call;
 mod changes;
+pub mod client;
 mod deployments;
 mod directory;
 mod envelope;

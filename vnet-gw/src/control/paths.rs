@@ -33,6 +33,11 @@ impl RuntimeDir {
         self.0.join(format!("{}.sock", instance.name))
     }
 
+    /// Where the API is served to local users.
+    pub fn api_socket(&self, instance: &Instance) -> PathBuf {
+        self.0.join(format!("{}.api.sock", instance.name))
+    }
+
     pub fn lock(&self, instance: &Instance) -> PathBuf {
         self.0.join(format!("{}.lock", instance.name))
     }
@@ -56,6 +61,8 @@ impl RuntimeDir {
                     .to_str()?
                     .strip_suffix(".sock")?
                     .to_owned();
+                // Others are no control sockets: names of instances have no dots.
+                Instance::new(&name).ok()?;
                 // A socket without a listener is what a killed daemon left behind.
                 UnixStream::connect(&path).ok()?;
                 Some(name)
