@@ -15,6 +15,7 @@
 mod carry;
 mod change;
 mod clean;
+mod diff;
 mod document;
 mod in_use;
 mod json;
@@ -28,6 +29,7 @@ pub mod view;
 mod write_back;
 
 pub use change::{Applied, Assign, Change, Outcome, Precondition, Put, SharedKeyChange};
+pub use diff::{ChangeType, PropertyChange, PropertyChangeType, ResourceChange, diff};
 pub use document::{Document, Origin, ProvisioningState, ResourceGroup};
 pub use state::State;
 pub use status::status_of;

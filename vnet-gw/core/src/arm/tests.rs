@@ -2,3 +2,4 @@
 
 mod single;
 mod support;
+mod what_if;
