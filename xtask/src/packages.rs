@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use vnet_gw_lab::strongswan;
+use vnet_gw_lab::{Clients, clients, strongswan};
 
 use crate::{step, tree};
 
@@ -32,6 +32,22 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
     } else {
         install(&missing)
     }
+}
+
+/// The Azure CLI and SDKs, which the tests drive the API with.
+pub(crate) fn azure_clients() -> Result<()> {
+    if clients::python().is_none() {
+        install(&[clients::PACKAGE])?;
+    }
+    let started = std::time::Instant::now();
+    Clients::ensure(&tree::target())?;
+    if started.elapsed().as_secs() > 1 {
+        eprintln!(
+            "installed the Azure CLI and SDKs: {} s",
+            started.elapsed().as_secs()
+        );
+    }
+    Ok(())
 }
 
 /// `apt-get install`, after `apt-get update` where the lists do not know the packages. Where it

@@ -22,6 +22,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     }
     packages::ensure(packages::LAB)?;
     packages::ensure(&packages::vpn())?;
+    packages::azure_clients()?;
     ebpf::build(None)?;
     let mut failed = Vec::new();
     if args.is_empty() {

@@ -5,6 +5,7 @@
 //! when the lab is dropped, panics or dies by a signal, SIGKILL included; labs whose guardian died
 //! as well are swept by the next one. Nothing here knows the daemon beyond its command line.
 
+pub mod clients;
 pub mod daemon;
 pub mod lab;
 pub mod nat;
@@ -16,6 +17,7 @@ pub mod template;
 pub mod underlay;
 pub mod workload;
 
+pub use clients::Clients;
 pub use daemon::Daemon;
 pub use lab::Lab;
 pub use nat::Nat;
