@@ -7,6 +7,7 @@ pub mod ike_shell;
 pub mod pump;
 pub mod regions;
 pub mod report;
+pub mod shape;
 pub mod site;
 pub mod tap;
 pub mod tunnel_bed;
