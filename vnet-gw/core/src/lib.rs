@@ -8,7 +8,8 @@
 //! 3. [`compile`]: the [`compile::Image`], what the data path should hold, by resource.
 //! 4. [`table`]: the bytes of the BPF tables in the forms of `vnet_gw_common::table`.
 //!
-//! Beside the first, [`arm`]: resources as Azure's REST API keeps, changes and shows them.
+//! Beside the first, [`arm`]: resources as Azure's REST API keeps, changes and shows them;
+//! [`netcfg`] makes templates of what Azure's classic model exported.
 //!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
 //! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
@@ -22,6 +23,7 @@ pub mod effective;
 pub mod esp;
 pub mod ike;
 pub mod model;
+pub mod netcfg;
 pub mod packet;
 pub mod sa;
 pub mod secret;

@@ -87,7 +87,7 @@ impl fmt::Display for ArmError {
 /// Text with its control characters escaped: what a template says may hold any.
 struct OneLine<'a>(&'a str);
 
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     OneLine(text).to_string()
 }
 

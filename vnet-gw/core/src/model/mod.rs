@@ -62,7 +62,7 @@ mod vpn;
 
 pub use document::{ReadDocument, Warning, read_document, settle};
 pub use error::{ArmError, MAX_DETAILS};
-pub(crate) use error::{Errors, cut};
+pub(crate) use error::{Errors, cut, one_line};
 pub use ipsec::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, IpsecPolicy, PfsGroup,
 };
