@@ -21,6 +21,7 @@ pub mod compile;
 pub mod crypto;
 pub mod effective;
 pub mod esp;
+mod hash;
 pub mod ike;
 pub mod model;
 pub mod netcfg;

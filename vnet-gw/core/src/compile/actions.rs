@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use vnet_gw_common::table::Leaf;
 
-use super::{ActionImage, hash::FastMap};
+use super::ActionImage;
+use crate::hash::FastMap;
 
 /// Actions in the order of their first use.
 #[derive(Default)]

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::{
-    CompileError, EndpointImage, GATEWAY_ENDPOINT4, GATEWAY_ENDPOINT6, gateways, hash::FastMap,
-};
-use crate::model::{
-    NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkGateway,
-    VirtualNetworkPeering,
+use super::{CompileError, EndpointImage, GATEWAY_ENDPOINT4, GATEWAY_ENDPOINT6, gateways};
+use crate::{
+    hash::FastMap,
+    model::{
+        NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkGateway,
+        VirtualNetworkPeering,
+    },
 };
 
 /// Numbers of VNets are in the order of their ids.

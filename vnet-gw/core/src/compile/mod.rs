@@ -9,7 +9,6 @@
 mod actions;
 mod diff;
 mod gateways;
-mod hash;
 mod image;
 mod index;
 mod proposals;

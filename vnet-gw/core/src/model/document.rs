@@ -1,14 +1,25 @@
 //! One resource at a time: reading what a store keeps, and holding all of it against the rules.
+//!
+//! Reading is lenient where a template's is strict: a store keeps what a client wrote, and gives it
+//! back. So what has no effect here is told as a [`Warning`]; what would change what is forwarded,
+//! and is not carried out, is refused all the same, and so is every value of a wrong type.
 
 use serde_json::{Map, Value};
 
-use super::{ArmError, Kind, ResourceId, Topology};
+use super::{
+    ArmError, Kind, ResourceId, Topology,
+    error::{Errors, Note},
+    hidden::{Hidden, is_key},
+    read::{self, Fragment},
+    rules,
+};
 use crate::secret::Secret;
 
 /// What a document says that has no effect here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// The id of the resource, with the path of the property behind it.
+    /// The id of the resource, with the path of the property behind it:
+    /// `/subscriptions/…/virtualNetworks/VNet1: properties.flowTimeoutInMinutes`.
     pub target: String,
     pub message: String,
 }
@@ -18,6 +29,31 @@ pub struct Warning {
 #[derive(Clone, Debug, Default)]
 pub struct ReadDocument {
     pub warnings: Vec<Warning>,
+    /// `None` of a document that says nothing.
+    fragment: Option<Fragment>,
+}
+
+/// That a resource needs another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// Who refers: the document, or a child in it.
+    pub from: &'a ResourceId,
+    pub kind: Kind,
+    pub to: &'a ResourceId,
+}
+
+impl ReadDocument {
+    /// What the document refers to and cannot do without. Peerings are not among them: a peering
+    /// outlives its other side.
+    pub fn references(&self) -> Vec<Reference<'_>> {
+        let mut references = Vec::new();
+        if let Some(fragment) = &self.fragment {
+            fragment.resource.each_reference(&mut |from, kind, to| {
+                references.push(Reference { from, kind, to });
+            });
+        }
+        references
+    }
 }
 
 /// Reads one top-level resource with its children. Properties that Azure does not know, or that
@@ -25,11 +61,13 @@ pub struct ReadDocument {
 /// carried out, are refused.
 ///
 /// `location` is that of its resource group, for a body that has none; `key` the shared key of a
-/// connection.
+/// connection. A peering's `peeringState` and `remoteAddressSpace` are what was written back after
+/// it was settled, never what a client says: without the first it is new, without the second its
+/// remote address space is synchronised now.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, with paths below the body.
+/// Everything that is wrong with it, with paths below the body. None shows a key.
 pub fn read_document(
     id: &ResourceId,
     kind: Kind,
@@ -37,17 +75,57 @@ pub fn read_document(
     location: &str,
     key: Option<&Secret>,
 ) -> Result<ReadDocument, ArmError> {
-    let _ = (id, kind, body, location, key);
-    Ok(ReadDocument::default())
+    let hidden = Hidden::default();
+    hide_keys(body, &hidden);
+    let mut errors = Errors::of_documents();
+    let mut draft = read::read_one(id, kind, body, location, key, &mut errors);
+    let notes = errors.take_notes();
+    let told = std::mem::replace(&mut errors, Errors::of_documents()).into_result();
+    told.map_err(|error| hidden.scrub(error))?;
+    rules::alone(&mut draft, &mut errors);
+    errors.into_result().map_err(|error| hidden.scrub(error))?;
+    let warning = |note: Note| {
+        let shown = hidden.scrub(ArmError::new("", note.message).at(note.path));
+        Warning {
+            target: format!("{id}: {}", shown.target.unwrap_or_default()),
+            message: shown.message,
+        }
+    };
+    Ok(ReadDocument {
+        warnings: notes.into_iter().map(warning).collect(),
+        fragment: draft.into_fragments().pop(),
+    })
 }
 
 /// Holds all resources against one another. What was there before keeps what it was given
 /// (dynamic addresses, what a peering was last synchronised with): that stands in the documents.
+/// New dynamic addresses are given in the order of the documents.
+///
+/// Values that follow from one document alone are shared with it, so that topologies that differ
+/// in little share the rest.
 ///
 /// # Errors
 ///
 /// Every rule that is broken; targets are ids.
 pub fn settle<'a>(documents: impl Iterator<Item = &'a ReadDocument>) -> Result<Topology, ArmError> {
-    let _ = documents;
-    Ok(Topology::default())
+    let mut errors = Errors::of_documents();
+    let fragments = documents.filter_map(|document| document.fragment.as_ref());
+    let topology = rules::together(fragments, &mut errors);
+    errors.into_result()?;
+    Ok(topology)
+}
+
+/// A key is no document's to have; one that is there all the same is not told.
+fn hide_keys(fields: &Map<String, Value>, hidden: &Hidden) {
+    for (name, value) in fields {
+        match value {
+            value if is_key(name) => hidden.value(value),
+            Value::Object(fields) => hide_keys(fields, hidden),
+            Value::Array(items) => items
+                .iter()
+                .filter_map(Value::as_object)
+                .for_each(|fields| hide_keys(fields, hidden)),
+            _ => {}
+        }
+    }
 }

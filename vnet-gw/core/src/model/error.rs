@@ -144,9 +144,48 @@ pub(crate) struct Errors {
     list: Vec<ArmError>,
     /// Those beyond [`MAX_DETAILS`].
     untold: usize,
+    /// Of documents, which keep what has no effect here: that is told, and no error. A template's
+    /// is one.
+    notes: Option<Vec<Note>>,
+}
+
+/// What has no effect here.
+#[derive(Debug)]
+pub(super) struct Note {
+    /// Of the property.
+    pub(super) path: String,
+    pub(super) message: String,
 }
 
 impl Errors {
+    /// For resources that are kept.
+    pub(super) fn of_documents() -> Self {
+        Self {
+            notes: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn are_of_documents(&self) -> bool {
+        self.notes.is_some()
+    }
+
+    /// Tells that a document's property has no effect; nothing of a template's.
+    pub(super) fn note(&mut self, path: impl fmt::Display, message: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes
+            && notes.len() < MAX_DETAILS
+        {
+            let (mut path, mut message) = (path.to_string(), message());
+            cut_inside(&mut path, MAX_TARGET);
+            cut_inside(&mut message, MAX_MESSAGE);
+            notes.push(Note { path, message });
+        }
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        self.notes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     pub(crate) fn push(&mut self, mut error: ArmError) {
         if self.list.len() < MAX_DETAILS {
             cut_inside(&mut error.message, MAX_MESSAGE);

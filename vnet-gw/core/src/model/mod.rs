@@ -60,7 +60,7 @@ mod template;
 mod types;
 mod vpn;
 
-pub use document::{ReadDocument, Warning, read_document, settle};
+pub use document::{ReadDocument, Reference, Warning, read_document, settle};
 pub use error::{ArmError, MAX_DETAILS};
 pub(crate) use error::{Errors, cut, one_line};
 pub use ipsec::{
@@ -99,9 +99,11 @@ fn parse(
     let blanked = std::cell::OnceCell::new();
     let resources = template::read(text, &blanked, options, hidden, &mut errors);
     std::mem::take(&mut errors).into_result()?;
-    let draft = read::read(&resources, options, &mut errors);
+    let mut draft = read::read(&resources, options, &mut errors);
     std::mem::take(&mut errors).into_result()?;
-    let topology = rules::check(draft, &mut errors);
+    rules::alone(&mut draft, &mut errors);
+    let fragments = draft.into_fragments();
+    let topology = rules::together(fragments.iter(), &mut errors);
     errors.into_result()?;
     Ok(topology)
 }

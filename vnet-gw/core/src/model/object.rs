@@ -12,8 +12,11 @@ use super::{
 pub(super) enum Rule {
     /// It is read.
     Read,
-    /// It changes nothing that this version carries out, or Azure sets it.
-    Harmless,
+    /// Azure sets it, or clients say it unasked: nobody need be told that it has no effect.
+    Quiet,
+    /// It changes nothing that this version carries out, which is told of a document whose value
+    /// is not neutral.
+    Harmless(Neutral),
     /// It would change what is forwarded: anything but its neutral value is refused.
     Refused(Neutral),
 }
@@ -26,12 +29,14 @@ pub(super) enum Neutral {
     /// `{"enabled": false}`
     NotEnabled,
     Text(&'static str),
+    Number(u64),
 }
 
 pub(super) type Schema = &'static [(&'static str, Rule)];
 
 pub(super) const READ: Rule = Rule::Read;
-pub(super) const HARMLESS: Rule = Rule::Harmless;
+pub(super) const QUIET: Rule = Rule::Quiet;
+pub(super) const HARMLESS: Rule = Rule::Harmless(Neutral::Empty);
 pub(super) const REFUSED: Rule = Rule::Refused(Neutral::Empty);
 
 /// The fields of an object that were found to be in its schema.
@@ -83,9 +88,23 @@ impl<'v, 'p> Object<'v, 'p> {
                     .find(|(known, _)| known.eq_ignore_ascii_case(name))
             });
             match known {
+                None if errors.are_of_documents() => {
+                    if !matches!(value, Node::Null) {
+                        errors.note(path.key(name), || unknown_note(name, schema));
+                    }
+                }
                 None => errors.push(unknown(name, path, schema)),
                 Some((_, Rule::Refused(neutral))) if !is_neutral(value, *neutral) => {
                     errors.push(not_supported(name, &path.key(name)));
+                }
+                Some((_, Rule::Harmless(neutral)))
+                    if errors.are_of_documents()
+                        && !is_neutral(value, *neutral)
+                        && !is_idle(value) =>
+                {
+                    errors.note(path.key(name), || {
+                        format!("'{name}' is kept, and has no effect here.")
+                    });
                 }
                 // The same property twice, as an expression can make it: which one counts is a
                 // guess. Of the text itself it is told before.
@@ -270,22 +289,42 @@ pub(super) fn not_supported(name: &str, path: &Path<'_>) -> ArmError {
 }
 
 fn unknown(name: &str, path: &Path<'_>, schema: Schema) -> ArmError {
-    let near = schema
-        .iter()
-        .map(|(known, _)| {
-            (
-                distance(&known.to_lowercase(), &name.to_lowercase()),
-                *known,
-            )
-        })
-        .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map(|(_, known)| format!("; did you mean '{known}'?"))
-        .unwrap_or_else(|| ": correct or remove it.".to_owned());
+    let near = match near(name, schema) {
+        Some(known) => format!("; did you mean '{known}'?"),
+        None => ": correct or remove it.".to_owned(),
+    };
     format_error(
         format!("Azure has no property '{}' here{near}", cut(name)),
         &path.key(name),
     )
+}
+
+fn unknown_note(name: &str, schema: Schema) -> String {
+    let near = near(name, schema).map(|known| format!(" (did you mean '{known}'?)"));
+    format!(
+        "Azure has no property '{}' here{}: it is kept, and has no effect.",
+        cut(name),
+        near.unwrap_or_default()
+    )
+}
+
+/// The property whose name is nearly this.
+fn near(name: &str, schema: Schema) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    let near = schema
+        .iter()
+        .map(|(known, _)| (distance(&known.to_lowercase(), &name), *known))
+        .min();
+    near.filter(|(distance, _)| *distance <= 2)
+        .map(|(_, known)| known)
+}
+
+/// Objects in which everything is empty, as clients write those that they do not use.
+fn is_idle(value: &Node<'_>) -> bool {
+    match value {
+        Node::Object(fields) => fields.iter().all(|(_, value)| is_idle(value)),
+        value => is_neutral(value, Neutral::Empty),
+    }
 }
 
 fn is_neutral(value: &Node<'_>, neutral: Neutral) -> bool {
@@ -307,6 +346,7 @@ fn is_neutral(value: &Node<'_>, neutral: Neutral) -> bool {
                     .get("enabled")
                     .is_some_and(|v| is_neutral(v, Neutral::Empty))
             }),
+            Neutral::Number(number) => *value == Node::Number(number.into()),
             Neutral::Text(text) => value.as_str().is_some_and(|v| v.eq_ignore_ascii_case(text)),
         }
 }

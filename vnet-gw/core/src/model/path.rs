@@ -1,4 +1,4 @@
-//! Where a value stands in the template; made into text only for an error.
+//! Where a value stands in a template or a document; made into text only for an error.
 
 use std::fmt;
 
@@ -26,6 +26,7 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root(text) => f.write_str(text),
+            Path::Key(Path::Root(""), name) => f.write_str(&cut(name)),
             Path::Key(parent, name) => write!(f, "{parent}.{}", cut(name)),
             Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
         }

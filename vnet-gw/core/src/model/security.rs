@@ -29,6 +29,10 @@ pub struct SecurityRule {
     pub destination: SecurityRuleEnd,
 }
 
+impl SecurityRule {
+    pub const PRIORITIES: std::ops::RangeInclusive<u16> = 100..=4096;
+}
+
 /// Source or destination of a rule: an address that one of `addresses` has, and a port in one of
 /// `ports`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     model::{
         ArmError, Connection, ConnectionRemote, IpsecPolicy, Kind, TrafficSelectorPolicy,
         error::cut,
-        object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
+        object::{Neutral, Object, QUIET, READ, REFUSED, Rule, Schema, format_error},
     },
     secret::Secret,
 };
@@ -44,12 +44,12 @@ const CONNECTION: Schema = &[
     ("expressRouteGatewayBypass", REFUSED),
     ("enablePrivateLinkFastPath", REFUSED),
     // What Azure tells of the tunnels.
-    ("connectionStatus", HARMLESS),
-    ("tunnelConnectionStatus", HARMLESS),
-    ("egressBytesTransferred", HARMLESS),
-    ("ingressBytesTransferred", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    ("connectionStatus", QUIET),
+    ("tunnelConnectionStatus", QUIET),
+    ("egressBytesTransferred", QUIET),
+    ("ingressBytesTransferred", QUIET),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
 ];
 
 const TRAFFIC_SELECTOR_POLICY: Schema =
@@ -62,7 +62,6 @@ const LONGEST_ID: usize = 255;
 
 impl Reader<'_> {
     pub(super) fn connection(&mut self, envelope: &Envelope<'_>) {
-        self.locate(envelope);
         let id = &envelope.id;
         let path = envelope.properties_path();
         let object = Object::open(envelope.properties, &path, CONNECTION, self.errors);
@@ -121,6 +120,17 @@ impl Reader<'_> {
             tags: envelope.tags.clone(),
         };
         self.draft.connections.insert(id.clone(), connection);
+    }
+
+    /// Gives a document's connection its key, which is kept elsewhere.
+    pub(super) fn keep_key(&mut self, envelope: &Envelope<'_>, key: &Secret) {
+        let text = std::str::from_utf8(key.expose()).unwrap_or("\t");
+        let path = envelope.properties_path().key("sharedKey").to_string();
+        let checked = shared_key(text).map_err(|error| error.at(path));
+        let checked = self.errors.keep(checked);
+        if let Some(connection) = self.draft.connections.get_mut(&envelope.id) {
+            connection.shared_key = checked;
+        }
     }
 
     /// The other end, as the type of the connection has it.

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use crate::model::{
     ArmError, Kind, ResourceId,
     error::{Errors, cut},
-    object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
+    object::{HARMLESS, Object, QUIET, READ, REFUSED, Schema, format_error},
     path::Path,
-    template::{TemplateResource, node::Node},
+    template::{
+        TemplateResource,
+        node::{Fields, Node},
+    },
 };
 
 /// What stands around the properties; of `sku` and `zones` only some kinds have any.
@@ -18,13 +21,17 @@ macro_rules! envelope {
             ("location", READ),
             ("tags", READ),
             ("properties", READ),
-            ("apiVersion", HARMLESS),
-            ("comments", HARMLESS),
-            ("metadata", HARMLESS),
-            ("etag", HARMLESS),
+            // Where the resource is named otherwise.
+            ("name", QUIET),
+            ("type", QUIET),
+            ("systemData", QUIET),
+            ("apiVersion", QUIET),
+            ("comments", QUIET),
+            ("metadata", QUIET),
+            ("etag", QUIET),
             // A child of a loop is unrolled already, an existing resource gone.
-            ("existing", HARMLESS),
-            ("asserts", HARMLESS),
+            ("existing", QUIET),
+            ("asserts", QUIET),
             ("sku", $sku),
             ("zones", $zones),
             // Left empty by exports; the networks of this version have none.
@@ -88,12 +95,7 @@ impl<'a> Envelope<'a> {
         errors: &mut Errors,
     ) -> Option<Self> {
         let root = Path::Root(&resource.path);
-        // `object` borrows a path that lives no longer than this call; the fields live on.
-        let schema = match kind {
-            Kind::PublicIpAddress => PUBLIC_IP_ADDRESS,
-            _ => ENVELOPE,
-        };
-        let object = Object::of(&resource.fields, &root, schema, errors);
+        let object = Object::of(&resource.fields, &root, schema(kind), errors);
         let id = identity(resource, kind, group, &object, errors);
         for name in &resource.names {
             if let Err(error) = kind.check_name(name) {
@@ -101,8 +103,37 @@ impl<'a> Envelope<'a> {
                 return None;
             }
         }
-        let tags = tags(kind, field(resource, "tags"), &root.key("tags"), errors);
-        let location = match field(resource, "location") {
+        Some(Self::of(
+            id?,
+            kind,
+            &resource.path,
+            &resource.fields,
+            errors,
+        ))
+    }
+
+    /// Of a resource whose id and names were looked at before.
+    pub(super) fn of_document(
+        id: &ResourceId,
+        kind: Kind,
+        fields: &'a Fields<'a>,
+        errors: &mut Errors,
+    ) -> Self {
+        let root = Path::Root("");
+        Object::of(fields, &root, schema(kind), errors);
+        Self::of(id.clone(), kind, "", fields, errors)
+    }
+
+    fn of(
+        id: ResourceId,
+        kind: Kind,
+        path: &'a str,
+        fields: &'a Fields<'a>,
+        errors: &mut Errors,
+    ) -> Self {
+        let root = Path::Root(path);
+        let tags = tags(kind, field(fields, "tags"), &root.key("tags"), errors);
+        let location = match field(fields, "location") {
             None => None,
             Some(Node::Text(text)) => Some(text.as_ref()),
             Some(_) => {
@@ -113,16 +144,15 @@ impl<'a> Envelope<'a> {
                 None
             }
         };
-        let properties = field(resource, "properties").unwrap_or(&Node::Null);
-        Some(Self {
-            id: id?,
+        Self {
+            id,
             location,
             tags,
-            properties,
-            sku: field(resource, "sku").unwrap_or(&Node::Null),
-            path: &resource.path,
+            properties: field(fields, "properties").unwrap_or(&Node::Null),
+            sku: field(fields, "sku").unwrap_or(&Node::Null),
+            path,
             root,
-        })
+        }
     }
 
     pub(super) fn path_text(&self) -> &str {
@@ -135,7 +165,8 @@ impl<'a> Envelope<'a> {
 
     /// `InvalidTag` at one of the tags.
     pub(super) fn tag_error(&self, tag: &str, message: impl Into<String>) -> ArmError {
-        ArmError::new("InvalidTag", message).at(format!("{}.tags.{tag}", self.path))
+        let path = self.root.key("tags").key(tag).to_string();
+        ArmError::new("InvalidTag", message).at(path)
     }
 
     /// The tag of the host that a resource lives on.
@@ -153,9 +184,15 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn field<'a>(resource: &'a TemplateResource<'a>, name: &str) -> Option<&'a Node<'a>> {
-    resource
-        .fields
+const fn schema(kind: Kind) -> Schema {
+    match kind {
+        Kind::PublicIpAddress => PUBLIC_IP_ADDRESS,
+        _ => ENVELOPE,
+    }
+}
+
+fn field<'a>(fields: &'a Fields<'a>, name: &str) -> Option<&'a Node<'a>> {
+    fields
         .get(name)
         .filter(|value| !matches!(value, Node::Null))
 }

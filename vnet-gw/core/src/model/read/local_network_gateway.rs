@@ -3,7 +3,7 @@
 use super::{Reader, envelope::Envelope};
 use crate::model::{
     ArmError, LocalNetworkGateway,
-    object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
+    object::{HARMLESS, Object, QUIET, READ, REFUSED, Schema, format_error},
     template::node::Node,
 };
 
@@ -13,8 +13,8 @@ const LOCAL_NETWORK_GATEWAY: Schema = &[
     ("fqdn", READ),
     // Of connections with enableBgp, which are refused.
     ("bgpSettings", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
 ];
 
 const ADDRESS_SPACE: Schema = &[
@@ -24,7 +24,6 @@ const ADDRESS_SPACE: Schema = &[
 
 impl Reader<'_> {
     pub(super) fn local_network_gateway(&mut self, envelope: &Envelope<'_>) {
-        self.locate(envelope);
         let path = envelope.properties_path();
         let object = Object::open(
             envelope.properties,

@@ -3,9 +3,11 @@
 
 mod connection;
 mod envelope;
+mod fragment;
 mod ipsec_policy;
 mod local_network_gateway;
 mod network_interface;
+mod network_security_group;
 mod public_ip_address;
 mod route_table;
 mod virtual_network;
@@ -13,38 +15,23 @@ mod virtual_network_gateway;
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde_json::{Map, Value};
+
+pub(super) use self::fragment::{Draft, Fragment, PeeringMemory, Resource, VirtualNetworkDraft};
 pub(super) use self::network_interface::{IpConfigurationDraft, NetworkInterfaceDraft};
 pub(super) use self::virtual_network_gateway::{
     GatewayIpConfigurationDraft, VirtualNetworkGatewayDraft,
 };
 use self::{envelope::Envelope, route_table::Merge};
 use super::{
-    ArmError, Connection, DeployOptions, Kind, LocalNetworkGateway, PublicIpAddress, ResourceId,
-    Route, RouteTable, VirtualNetwork,
+    ArmError, DeployOptions, Kind, ResourceId, Route,
     error::Errors,
     id::{group_of, parent_of},
     normalise_location,
     object::{Object, format_error},
     template::TemplateResource,
 };
-
-/// What the template says, before the resources are held against one another.
-#[derive(Default)]
-pub(super) struct Draft {
-    pub(super) virtual_networks: BTreeMap<ResourceId, VirtualNetwork>,
-    /// Peerings whose `doNotVerifyRemoteGateways` is set.
-    pub(super) unverified_gateways: HashSet<ResourceId>,
-    pub(super) route_tables: BTreeMap<ResourceId, RouteTable>,
-    /// In the template's order, in which dynamic addresses are given.
-    pub(super) network_interfaces: Vec<NetworkInterfaceDraft>,
-    pub(super) public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
-    pub(super) virtual_network_gateways: Vec<VirtualNetworkGatewayDraft>,
-    pub(super) local_network_gateways: BTreeMap<ResourceId, LocalNetworkGateway>,
-    /// What follows from their other end is not filled in yet.
-    pub(super) connections: BTreeMap<ResourceId, Connection>,
-    /// The locations that the template names, lower case and without spaces.
-    pub(super) locations: BTreeMap<ResourceId, String>,
-}
+use crate::secret::Secret;
 
 /// Reads every resource; errors have JSON paths.
 pub(super) fn read(
@@ -58,7 +45,7 @@ pub(super) fn read(
     );
     let mut reader = Reader {
         draft: Draft::default(),
-        options,
+        location: &options.location,
         errors,
     };
     let mut seen = HashSet::with_capacity(resources.len());
@@ -82,40 +69,67 @@ pub(super) fn read(
             );
             continue;
         }
-        match kind {
-            Kind::VirtualNetwork => reader.virtual_network(&envelope),
-            Kind::RouteTable => reader.route_table(&envelope),
-            Kind::NetworkInterface => reader.network_interface(&envelope),
-            Kind::PublicIpAddress => reader.public_ip_address(&envelope),
-            Kind::VirtualNetworkGateway => reader.virtual_network_gateway(&envelope),
-            Kind::LocalNetworkGateway => reader.local_network_gateway(&envelope),
-            Kind::Connection => reader.connection(&envelope),
-            Kind::NetworkSecurityGroup | Kind::SecurityRule => reader.errors.push(
-                ArmError::new(
-                    "NotSupported",
-                    "Security groups are not supported yet: remove it.",
-                )
-                .at(envelope.path_text()),
-            ),
-            Kind::Subnet | Kind::VirtualNetworkPeering | Kind::Route => {
-                children.push((kind, envelope));
-            }
+        match kind.parent() {
+            None => reader.resource(kind, &envelope),
+            Some(_) => children.push((kind, envelope)),
         }
     }
     reader.children(&children);
     reader.draft
 }
 
+/// Reads one document, a top-level resource with its children; errors have paths below its body.
+pub(super) fn read_one(
+    id: &ResourceId,
+    kind: Kind,
+    body: &Map<String, Value>,
+    location: &str,
+    key: Option<&Secret>,
+    errors: &mut Errors,
+) -> Draft {
+    let fields = body.into();
+    let envelope = Envelope::of_document(id, kind, &fields, errors);
+    let mut reader = Reader {
+        draft: Draft::default(),
+        location,
+        errors,
+    };
+    reader.resource(kind, &envelope);
+    if let (Some(key), Kind::Connection) = (key, kind) {
+        reader.keep_key(&envelope, key);
+    }
+    reader.draft
+}
+
 struct Reader<'a> {
     draft: Draft,
-    options: &'a DeployOptions,
+    /// That of the resource group.
+    location: &'a str,
     errors: &'a mut Errors,
 }
 
 impl Reader<'_> {
-    /// Notes the location that a resource names.
+    /// A top-level resource.
+    fn resource(&mut self, kind: Kind, envelope: &Envelope<'_>) {
+        self.locate(envelope);
+        match kind {
+            Kind::VirtualNetwork => self.virtual_network(envelope),
+            Kind::RouteTable => self.route_table(envelope),
+            Kind::NetworkSecurityGroup => self.network_security_group(envelope),
+            Kind::NetworkInterface => self.network_interface(envelope),
+            Kind::PublicIpAddress => self.public_ip_address(envelope),
+            Kind::VirtualNetworkGateway => self.virtual_network_gateway(envelope),
+            Kind::LocalNetworkGateway => self.local_network_gateway(envelope),
+            Kind::Connection => self.connection(envelope),
+            // Read with their parents.
+            Kind::Subnet | Kind::VirtualNetworkPeering | Kind::Route | Kind::SecurityRule => {}
+        }
+    }
+
+    /// Notes the location that a resource names; one that a document does not name is its group's.
     fn locate(&mut self, envelope: &Envelope<'_>) {
-        if let Some(location) = envelope.location {
+        let group = self.errors.are_of_documents().then_some(self.location);
+        if let Some(location) = envelope.location.or(group) {
             let location = normalise_location(location);
             self.draft.locations.insert(envelope.id.clone(), location);
         }
@@ -161,6 +175,7 @@ impl Reader<'_> {
             let parent = parent_of(&child.id);
             let known = match kind {
                 Kind::Route => self.draft.route_tables.contains_key(&parent),
+                Kind::SecurityRule => self.draft.network_security_groups.contains_key(&parent),
                 _ => self.draft.virtual_networks.contains_key(&parent),
             };
             if !known {
@@ -180,9 +195,9 @@ impl Reader<'_> {
             match kind {
                 Kind::Subnet => {
                     let subnet = self.subnet(&child.id, child.properties, &child.properties_path());
-                    if let Some(vnet) = self.draft.virtual_networks.get_mut(&parent) {
-                        vnet.subnets.remove(&child.id);
-                        vnet.subnets.insert(child.id.clone(), subnet);
+                    if let Some(draft) = self.draft.virtual_networks.get_mut(&parent) {
+                        draft.network.subnets.remove(&child.id);
+                        draft.network.subnets.insert(child.id.clone(), subnet);
                     }
                 }
                 Kind::Route => {
@@ -192,14 +207,23 @@ impl Reader<'_> {
                         routes.entry(parent).or_default().push(route);
                     }
                 }
+                Kind::SecurityRule => {
+                    let path = child.properties_path();
+                    let rule = self.security_rule(child.id.name(), child.properties, &path);
+                    let group = self.draft.network_security_groups.get_mut(&parent);
+                    if let (Some(group), Some(rule)) = (group, rule) {
+                        let same = |other: &str| other.eq_ignore_ascii_case(&rule.name);
+                        group.rules.retain(|other| !same(&other.name));
+                        group.rules.push(rule);
+                    }
+                }
                 _ => {
-                    self.draft.unverified_gateways.remove(&child.id);
                     let peering =
                         self.peering(&child.id, child.properties, &child.properties_path());
                     let vnet = self.draft.virtual_networks.get_mut(&parent);
                     if let (Some(vnet), Some(peering)) = (vnet, peering) {
-                        vnet.peerings.remove(&child.id);
-                        vnet.peerings.insert(child.id.clone(), peering);
+                        vnet.network.peerings.remove(&child.id);
+                        peering.put_into(vnet);
                     }
                 }
             }

@@ -8,11 +8,10 @@ use super::{
     virtual_network::NESTED,
 };
 use crate::model::{
-    ArmError, Kind, ResourceId,
+    ArmError, IpConfiguration, Kind, NetworkInterface, ResourceId, Shared,
     error::cut,
     id::{check_name, group_of},
-    normalise_location,
-    object::{HARMLESS, Object, READ, REFUSED, Schema, format_error},
+    object::{HARMLESS, Neutral, Object, QUIET, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     template::node::Node,
 };
@@ -21,27 +20,27 @@ const NETWORK_INTERFACE: Schema = &[
     ("ipConfigurations", READ),
     ("macAddress", READ),
     ("enableIPForwarding", READ),
-    ("networkSecurityGroup", REFUSED),
+    ("networkSecurityGroup", READ),
     ("privateEndpoint", REFUSED),
     ("privateLinkService", REFUSED),
     ("tapConfigurations", REFUSED),
     // Would mark packets.
     ("dscpConfiguration", REFUSED),
-    ("virtualMachine", HARMLESS),
+    ("virtualMachine", QUIET),
     ("dnsSettings", HARMLESS),
-    ("primary", HARMLESS),
-    ("vnetEncryptionSupported", HARMLESS),
-    ("defaultOutboundConnectivityEnabled", HARMLESS),
+    ("primary", QUIET),
+    ("vnetEncryptionSupported", QUIET),
+    ("defaultOutboundConnectivityEnabled", QUIET),
     ("enableAcceleratedNetworking", HARMLESS),
     ("disableTcpStateTracking", HARMLESS),
-    ("hostedWorkloads", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    ("hostedWorkloads", QUIET),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
     ("workloadType", HARMLESS),
-    ("nicType", HARMLESS),
-    ("migrationPhase", HARMLESS),
-    ("auxiliaryMode", HARMLESS),
-    ("auxiliarySku", HARMLESS),
+    ("nicType", Rule::Harmless(Neutral::Text("Standard"))),
+    ("migrationPhase", QUIET),
+    ("auxiliaryMode", Rule::Harmless(Neutral::Text("None"))),
+    ("auxiliarySku", Rule::Harmless(Neutral::Text("None"))),
 ];
 
 const IP_CONFIGURATION: Schema = &[
@@ -58,13 +57,18 @@ const IP_CONFIGURATION: Schema = &[
     ("loadBalancerInboundNatRules", REFUSED),
     ("publicIPAddress", REFUSED),
     ("applicationSecurityGroups", REFUSED),
-    ("provisioningState", HARMLESS),
-    ("privateLinkConnectionProperties", HARMLESS),
+    ("provisioningState", QUIET),
+    ("privateLinkConnectionProperties", QUIET),
 ];
 
 /// A network interface before it has its dynamic addresses and its MAC address.
+#[derive(Clone, Debug)]
 pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) id: ResourceId,
+    /// That of its first ipConfiguration.
+    pub(in crate::model) network: ResourceId,
+    /// The interface itself, where nothing of it is left to be given.
+    pub(in crate::model) ready: Option<Shared<NetworkInterface>>,
     pub(in crate::model) mac_address: Option<[u8; 6]>,
     pub(in crate::model) enable_ip_forwarding: bool,
     pub(in crate::model) ip_configurations: Vec<IpConfigurationDraft>,
@@ -73,6 +77,7 @@ pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) tags: BTreeMap<String, String>,
 }
 
+#[derive(Clone, Debug)]
 pub(in crate::model) struct IpConfigurationDraft {
     pub(in crate::model) name: String,
     pub(in crate::model) subnet: ResourceId,
@@ -84,11 +89,46 @@ pub(in crate::model) struct IpConfigurationDraft {
     pub(in crate::model) primary: Option<bool>,
 }
 
+impl NetworkInterfaceDraft {
+    /// Makes the interface of what is written, if that is all; the primary ipConfiguration is the
+    /// first already.
+    pub(in crate::model) fn prepare(&mut self) {
+        let addresses = self.ip_configurations.iter().map(|c| c.address);
+        let addresses: Option<Vec<IpAddr>> = addresses.collect();
+        self.ready = match (addresses, self.mac_address) {
+            (Some(addresses), Some(_)) => Some(self.with(&addresses).into()),
+            _ => None,
+        };
+    }
+
+    /// The interface with these addresses; a MAC address that is not written is all zeros.
+    pub(in crate::model) fn with(&self, addresses: &[IpAddr]) -> NetworkInterface {
+        let configurations = self.ip_configurations.iter().zip(addresses).enumerate();
+        NetworkInterface {
+            id: self.id.clone(),
+            mac_address: self.mac_address.unwrap_or_default(),
+            enable_ip_forwarding: self.enable_ip_forwarding,
+            ip_configurations: configurations
+                .map(|(index, (configuration, address))| IpConfiguration {
+                    name: configuration.name.clone(),
+                    subnet: configuration.subnet.clone(),
+                    private_ip_address: *address,
+                    primary: index == 0,
+                })
+                .collect(),
+            device: self.device.clone(),
+            host: self.host.clone(),
+            tags: self.tags.clone(),
+        }
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn network_interface(&mut self, envelope: &Envelope<'_>) {
         let id = &envelope.id;
         let path = envelope.properties_path();
         let object = Object::open(envelope.properties, &path, NETWORK_INTERFACE, self.errors);
+        self.security_group(&object, false);
         let forwarding = object.boolean("enableIPForwarding", self.errors);
         let mac_address = object.text("macAddress", self.errors).and_then(|text| {
             let mac =
@@ -111,11 +151,6 @@ impl Reader<'_> {
                 &list_path,
             ));
         }
-        if let Some(location) = envelope.location {
-            self.draft
-                .locations
-                .insert(id.clone(), normalise_location(location));
-        }
         let device = envelope.tags.get(TAG_DEVICE).cloned();
         if let Some(Err(reason)) = device.as_deref().map(check_device) {
             let name = cut(device.as_deref().unwrap_or_default());
@@ -123,8 +158,13 @@ impl Reader<'_> {
             self.errors.push(envelope.tag_error(TAG_DEVICE, message));
         }
         let host = envelope.host(self.errors);
+        let Some(first) = ip_configurations.first() else {
+            return;
+        };
         self.draft.network_interfaces.push(NetworkInterfaceDraft {
             id: id.clone(),
+            network: first.subnet.parent(),
+            ready: None,
             mac_address,
             enable_ip_forwarding: forwarding.unwrap_or(false),
             ip_configurations,

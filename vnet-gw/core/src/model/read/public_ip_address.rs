@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Reader, envelope::Envelope};
 use crate::model::{
     ArmError, PublicIpAddress,
-    object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
+    object::{HARMLESS, Neutral, Object, QUIET, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     template::node::Node,
 };
@@ -16,22 +16,22 @@ const PUBLIC_IP_ADDRESS: Schema = &[
     ("ipAddress", READ),
     ("ddosSettings", READ),
     // What uses it, as Azure lists it.
-    ("ipConfiguration", HARMLESS),
+    ("ipConfiguration", QUIET),
     // The label of a name in Azure's DNS.
     ("dnsSettings", HARMLESS),
     ("ipTags", REFUSED),
     // Where Azure took the address from; here it is written.
     ("publicIPPrefix", HARMLESS),
     // Of translated flows, and a gateway translates none.
-    ("idleTimeoutInMinutes", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    ("idleTimeoutInMinutes", Rule::Harmless(Neutral::Number(4))),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
     ("servicePublicIPAddress", REFUSED),
     ("natGateway", REFUSED),
-    ("migrationPhase", HARMLESS),
+    ("migrationPhase", QUIET),
     ("linkedPublicIPAddress", REFUSED),
     ("deleteOption", HARMLESS),
-    ("upgradedToV2", HARMLESS),
+    ("upgradedToV2", QUIET),
 ];
 
 const SKU: Schema = &[
@@ -50,7 +50,6 @@ const DDOS_SETTINGS: Schema = &[
 
 impl Reader<'_> {
     pub(super) fn public_ip_address(&mut self, envelope: &Envelope<'_>) {
-        self.locate(envelope);
         let sku_path = envelope.sku_path();
         let sku = Object::open(envelope.sku, &sku_path, SKU, self.errors);
         if sku.choice("name", &["Basic", "Standard", "StandardV2"], self.errors) == Some("Basic") {

@@ -10,8 +10,7 @@ use super::{Reader, envelope::Envelope, virtual_network::NESTED};
 use crate::model::{
     ArmError, Kind, Route, RouteNextHop, RouteTable,
     error::cut,
-    normalise_location,
-    object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema},
+    object::{Neutral, Object, QUIET, READ, REFUSED, Rule, Schema},
     path::Path,
     template::node::Node,
 };
@@ -20,10 +19,10 @@ use ipnet::IpNet;
 const ROUTE_TABLE: Schema = &[
     ("routes", READ),
     ("disableBgpRoutePropagation", READ),
-    ("subnets", HARMLESS),
+    ("subnets", QUIET),
     ("disablePeeringRoute", Rule::Refused(Neutral::Text("None"))),
-    ("provisioningState", HARMLESS),
-    ("resourceGuid", HARMLESS),
+    ("provisioningState", QUIET),
+    ("resourceGuid", QUIET),
 ];
 
 const ROUTE: Schema = &[
@@ -31,8 +30,8 @@ const ROUTE: Schema = &[
     ("nextHopType", READ),
     ("nextHopIpAddress", READ),
     ("nextHop", REFUSED),
-    ("provisioningState", HARMLESS),
-    ("hasBgpOverride", HARMLESS),
+    ("provisioningState", QUIET),
+    ("hasBgpOverride", QUIET),
 ];
 
 const VIRTUAL_APPLIANCE: &str = "VirtualAppliance";
@@ -70,11 +69,6 @@ impl Reader<'_> {
                 );
             }
             routes.extend(route);
-        }
-        if let Some(location) = envelope.location {
-            self.draft
-                .locations
-                .insert(envelope.id.clone(), normalise_location(location));
         }
         let table = RouteTable {
             id: envelope.id.clone(),

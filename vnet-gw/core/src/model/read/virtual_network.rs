@@ -1,15 +1,20 @@
 //! `virtualNetworks`, `virtualNetworks/subnets`, `virtualNetworks/virtualNetworkPeerings`.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use super::{Reader, envelope::Envelope};
+use super::{
+    PeeringMemory, Reader, VirtualNetworkDraft, envelope::Envelope, fragment::PeeringDraft,
+};
 use crate::model::{
     ArmError, Kind, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
     VirtualNetworkPeering,
     error::cut,
     id::group_of,
     normalise_location,
-    object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
+    object::{HARMLESS, Neutral, Object, QUIET, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     prefix,
     template::node::Node,
@@ -23,17 +28,20 @@ const VIRTUAL_NETWORK: Schema = &[
     ("virtualNetworkPeerings", READ),
     // Of flow records, which live only where there are security groups.
     ("flowTimeoutInMinutes", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
     ("enableDdosProtection", REFUSED),
     ("enableVmProtection", REFUSED),
     ("ddosProtectionPlan", REFUSED),
     ("bgpCommunities", HARMLESS),
     ("encryption", Rule::Refused(Neutral::NotEnabled)),
     ("ipAllocations", REFUSED),
-    ("flowLogs", HARMLESS),
+    ("flowLogs", QUIET),
     // Of private endpoints, which this version refuses.
-    ("privateEndpointVNetPolicies", HARMLESS),
+    (
+        "privateEndpointVNetPolicies",
+        Rule::Harmless(Neutral::Text("Disabled")),
+    ),
     ("defaultPublicNatGateway", REFUSED),
     ("summarizedGatewayPrefixes", REFUSED),
 ];
@@ -48,23 +56,24 @@ const DHCP_OPTIONS: Schema = &[("dnsServers", READ)];
 const SUBNET: Schema = &[
     ("addressPrefix", READ),
     ("addressPrefixes", READ),
-    ("networkSecurityGroup", REFUSED),
+    ("networkSecurityGroup", READ),
     ("routeTable", READ),
     ("natGateway", REFUSED),
     ("serviceEndpoints", REFUSED),
     ("serviceEndpointPolicies", REFUSED),
     ("privateEndpoints", REFUSED),
     // What uses the subnet, as Azure lists it.
-    ("ipConfigurations", HARMLESS),
-    ("ipConfigurationProfiles", HARMLESS),
+    ("ipConfigurations", QUIET),
+    ("ipConfigurationProfiles", QUIET),
     ("ipAllocations", REFUSED),
-    ("resourceNavigationLinks", HARMLESS),
-    ("serviceAssociationLinks", HARMLESS),
+    ("resourceNavigationLinks", QUIET),
+    ("serviceAssociationLinks", QUIET),
     ("delegations", HARMLESS),
-    ("purpose", HARMLESS),
-    ("provisioningState", HARMLESS),
-    ("privateEndpointNetworkPolicies", HARMLESS),
-    ("privateLinkServiceNetworkPolicies", HARMLESS),
+    ("purpose", QUIET),
+    ("provisioningState", QUIET),
+    // Of private endpoints, which are refused; clients always say something.
+    ("privateEndpointNetworkPolicies", QUIET),
+    ("privateLinkServiceNetworkPolicies", QUIET),
     ("applicationGatewayIPConfigurations", REFUSED),
     ("sharingScope", HARMLESS),
     // Outbound access is by the instance's internet port alone, never by default.
@@ -80,17 +89,17 @@ const PEERING: Schema = &[
     ("useRemoteGateways", READ),
     ("remoteVirtualNetwork", READ),
     ("doNotVerifyRemoteGateways", READ),
-    // As exports have them; here all are derived from the two networks.
-    ("localAddressSpace", HARMLESS),
-    ("localVirtualNetworkAddressSpace", HARMLESS),
-    ("remoteAddressSpace", HARMLESS),
-    ("remoteVirtualNetworkAddressSpace", HARMLESS),
+    // Derived from the two networks, and from what is remembered of them in documents.
+    ("localAddressSpace", QUIET),
+    ("localVirtualNetworkAddressSpace", QUIET),
+    ("remoteAddressSpace", QUIET),
+    ("remoteVirtualNetworkAddressSpace", QUIET),
     ("remoteBgpCommunities", HARMLESS),
-    ("remoteVirtualNetworkEncryption", HARMLESS),
-    ("peeringState", HARMLESS),
-    ("peeringSyncLevel", HARMLESS),
-    ("provisioningState", HARMLESS),
-    ("resourceGuid", HARMLESS),
+    ("remoteVirtualNetworkEncryption", QUIET),
+    ("peeringState", QUIET),
+    ("peeringSyncLevel", QUIET),
+    ("provisioningState", QUIET),
+    ("resourceGuid", QUIET),
     ("peerCompleteVnets", Rule::Refused(Neutral::True)),
     ("enableOnlyIPv6Peering", REFUSED),
     ("localSubnetNames", REFUSED),
@@ -101,9 +110,9 @@ const PEERING: Schema = &[
 pub(super) const NESTED: Schema = &[
     ("name", READ),
     ("properties", READ),
-    ("id", HARMLESS),
-    ("etag", HARMLESS),
-    ("type", HARMLESS),
+    ("id", QUIET),
+    ("etag", QUIET),
+    ("type", QUIET),
     ("location", HARMLESS),
     ("tags", HARMLESS),
 ];
@@ -124,18 +133,19 @@ impl Reader<'_> {
             ));
         }
         let dns_servers = self.dns_servers(&object);
-        let location = envelope.location.map(normalise_location);
-        if let Some(location) = &location {
-            self.draft.locations.insert(id.clone(), location.clone());
-        }
-        let mut vnet = VirtualNetwork {
+        let network = VirtualNetwork {
             id: id.clone(),
-            location: location.unwrap_or_else(|| normalise_location(&self.options.location)),
+            location: normalise_location(envelope.location.unwrap_or(self.location)),
             address_space,
             dns_servers,
             subnets: BTreeMap::new(),
             peerings: BTreeMap::new(),
             tags: envelope.tags.clone(),
+        };
+        let mut draft = VirtualNetworkDraft {
+            network: network.into(),
+            unverified_gateways: BTreeSet::new(),
+            memory: BTreeMap::new(),
         };
         let list_path = path.key("subnets");
         for (index, item) in object.array("subnets", self.errors).iter().enumerate() {
@@ -144,7 +154,7 @@ impl Reader<'_> {
                 continue;
             };
             let subnet = self.subnet(&id, properties, &path.key("properties"));
-            if vnet.subnets.insert(id.clone(), subnet).is_some() {
+            if draft.network.subnets.insert(id.clone(), subnet).is_some() {
                 self.twice(&id, &path);
             }
         }
@@ -160,13 +170,11 @@ impl Reader<'_> {
                 continue;
             };
             let peering = self.peering(&id, properties, &path.key("properties"));
-            if let Some(peering) = peering
-                && vnet.peerings.insert(id.clone(), peering).is_some()
-            {
+            if peering.is_some_and(|peering| peering.put_into(&mut draft)) {
                 self.twice(&id, &path);
             }
         }
-        self.draft.virtual_networks.insert(id.clone(), vnet);
+        self.draft.virtual_networks.insert(id.clone(), draft);
     }
 
     /// Id and properties of a child in its parent's properties.
@@ -231,6 +239,10 @@ impl Reader<'_> {
                 path,
             ));
         }
+        self.security_group(
+            &object,
+            id.name().eq_ignore_ascii_case(Subnet::GATEWAY_SUBNET),
+        );
         let route_table = object
             .reference("routeTable", self.errors)
             .and_then(|text| {
@@ -250,15 +262,14 @@ impl Reader<'_> {
         id: &ResourceId,
         properties: &Node<'_>,
         path: &Path<'_>,
-    ) -> Option<VirtualNetworkPeering> {
+    ) -> Option<PeeringDraft> {
         let object = Object::open(properties, path, PEERING, self.errors);
         let access = object.boolean("allowVirtualNetworkAccess", self.errors);
         let forwarded = object.boolean("allowForwardedTraffic", self.errors);
         let transit = object.boolean("allowGatewayTransit", self.errors);
         let remote_gateways = object.boolean("useRemoteGateways", self.errors);
-        if object.boolean("doNotVerifyRemoteGateways", self.errors) == Some(true) {
-            self.draft.unverified_gateways.insert(id.clone());
-        }
+        let unverified = object.boolean("doNotVerifyRemoteGateways", self.errors);
+        let memory = self.peering_memory(&object);
         if object.lacks("remoteVirtualNetwork") {
             self.errors.push(format_error(
                 "A peering needs its remoteVirtualNetwork: add {\"id\": \"…\"}.",
@@ -271,18 +282,56 @@ impl Reader<'_> {
         let remote = self
             .errors
             .keep(remote.map_err(|error| error.at(remote_path)))?;
-        Some(VirtualNetworkPeering {
+        let (state, level, space) = match &memory {
+            // Until the other side is looked for.
+            None => (
+                PeeringState::Initiated,
+                PeeringSyncLevel::RemoteNotInSync,
+                None,
+            ),
+            Some(memory) => {
+                let level = match memory.state {
+                    PeeringState::Connected => PeeringSyncLevel::FullyInSync,
+                    _ => PeeringSyncLevel::RemoteNotInSync,
+                };
+                (memory.state, level, memory.space.clone())
+            }
+        };
+        let peering = VirtualNetworkPeering {
             id: id.clone(),
             remote_virtual_network: remote,
             allow_virtual_network_access: access.unwrap_or(true),
             allow_forwarded_traffic: forwarded.unwrap_or(false),
             allow_gateway_transit: transit.unwrap_or(false),
             use_remote_gateways: remote_gateways.unwrap_or(false),
-            // Until the other side is looked for.
-            peering_state: PeeringState::Initiated,
-            peering_sync_level: PeeringSyncLevel::RemoteNotInSync,
-            remote_address_space: Vec::new(),
+            peering_state: state,
+            peering_sync_level: level,
+            remote_address_space: space.unwrap_or_default(),
+        };
+        Some(PeeringDraft {
+            peering,
+            unverified_gateways: unverified == Some(true),
+            memory,
         })
+    }
+
+    /// What a document remembers; a template, exported perhaps from somewhere else, nothing.
+    fn peering_memory(&mut self, object: &Object<'_, '_>) -> Option<PeeringMemory> {
+        if !self.errors.are_of_documents() {
+            return None;
+        }
+        let states = ["Initiated", "Connected", "Disconnected"];
+        let state = match object.choice("peeringState", &states, self.errors)? {
+            "Connected" => PeeringState::Connected,
+            "Disconnected" => PeeringState::Disconnected,
+            _ => PeeringState::Initiated,
+        };
+        let path = object.path.key("remoteAddressSpace");
+        let space = object.get("remoteAddressSpace").map(|space| {
+            let space = Object::open(space, &path, ADDRESS_SPACE, self.errors);
+            self.prefixes(&space, "addressPrefixes")
+        });
+        Some(PeeringMemory { state, space })
     }
 
     pub(super) fn prefixes(&mut self, object: &Object<'_, '_>, name: &str) -> Vec<IpNet> {

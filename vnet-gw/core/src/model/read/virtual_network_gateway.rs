@@ -11,7 +11,7 @@ use crate::model::{
     ArmError, GatewaySku, Kind, ResourceId,
     error::cut,
     id::check_name,
-    object::{HARMLESS, Neutral, Object, READ, REFUSED, Rule, Schema, format_error},
+    object::{HARMLESS, Neutral, Object, QUIET, READ, REFUSED, Rule, Schema, format_error},
     path::Path,
     template::node::Node,
 };
@@ -25,7 +25,7 @@ const VIRTUAL_NETWORK_GATEWAY: Schema = &[
     ("ipConfigurations", READ),
     ("enableBgp", REFUSED),
     // Exports show the ASN of every gateway; without enableBgp nobody is told of it.
-    ("bgpSettings", HARMLESS),
+    ("bgpSettings", QUIET),
     ("customRoutes", READ),
     ("vpnClientConfiguration", REFUSED),
     ("virtualNetworkGatewayPolicyGroups", REFUSED),
@@ -43,10 +43,13 @@ const VIRTUAL_NETWORK_GATEWAY: Schema = &[
     ("adminState", Rule::Refused(Neutral::Text("Enabled"))),
     ("allowRemoteVnetTraffic", HARMLESS),
     ("allowVirtualWanTraffic", HARMLESS),
-    ("resiliencyModel", HARMLESS),
-    ("virtualNetworkGatewayMigrationStatus", HARMLESS),
-    ("resourceGuid", HARMLESS),
-    ("provisioningState", HARMLESS),
+    (
+        "resiliencyModel",
+        Rule::Harmless(Neutral::Text("SingleHomed")),
+    ),
+    ("virtualNetworkGatewayMigrationStatus", QUIET),
+    ("resourceGuid", QUIET),
+    ("provisioningState", QUIET),
 ];
 
 const CUSTOM_ROUTES: Schema = &[
@@ -54,14 +57,14 @@ const CUSTOM_ROUTES: Schema = &[
     ("ipamPoolPrefixAllocations", REFUSED),
 ];
 
-const SKU: Schema = &[("name", READ), ("tier", READ), ("capacity", HARMLESS)];
+const SKU: Schema = &[("name", READ), ("tier", READ), ("capacity", QUIET)];
 
 const IP_CONFIGURATION: Schema = &[
     ("privateIPAllocationMethod", READ),
     ("privateIPAddress", READ),
     ("subnet", READ),
     ("publicIPAddress", READ),
-    ("provisioningState", HARMLESS),
+    ("provisioningState", QUIET),
 ];
 
 /// Azure's names of SKUs, with the generations they exist in; of a pair, the first is Generation1.
@@ -107,6 +110,7 @@ const OTHER_SKUS: [&str; 7] = [
 ];
 
 /// A gateway before it has its addresses.
+#[derive(Clone, Debug)]
 pub(in crate::model) struct VirtualNetworkGatewayDraft {
     pub(in crate::model) id: ResourceId,
     pub(in crate::model) sku_name: &'static str,
@@ -117,6 +121,7 @@ pub(in crate::model) struct VirtualNetworkGatewayDraft {
     pub(in crate::model) tags: BTreeMap<String, String>,
 }
 
+#[derive(Clone, Debug)]
 pub(in crate::model) struct GatewayIpConfigurationDraft {
     pub(in crate::model) name: String,
     pub(in crate::model) subnet: ResourceId,
@@ -129,7 +134,6 @@ pub(in crate::model) struct GatewayIpConfigurationDraft {
 
 impl Reader<'_> {
     pub(super) fn virtual_network_gateway(&mut self, envelope: &Envelope<'_>) {
-        self.locate(envelope);
         let path = envelope.properties_path();
         let object = Object::open(
             envelope.properties,

@@ -1,12 +1,12 @@
 //! Address spaces and subnets of one virtual network (rules A13, C "Subnets").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
 use super::error;
 use crate::model::{
-    ResourceId, Subnet, VirtualNetwork,
+    Subnet, VirtualNetwork,
     error::Errors,
     prefix::{is_ipv4, not_allowed, overlaps},
 };
@@ -15,15 +15,13 @@ const SMALLEST_IPV4: u8 = 29;
 const IPV6_SUBNET: u8 = 64;
 const MOST_PREFIXES_OF_A_FAMILY: usize = 4;
 
-pub(super) fn check(networks: &BTreeMap<ResourceId, VirtualNetwork>, errors: &mut Errors) {
-    for vnet in networks.values() {
-        space(vnet, errors);
-        for subnet in vnet.subnets.values() {
-            sizes(subnet, errors);
-        }
-        inside(vnet, errors);
-        apart(vnet, errors);
+pub(super) fn check(vnet: &VirtualNetwork, errors: &mut Errors) {
+    space(vnet, errors);
+    for subnet in vnet.subnets.values() {
+        sizes(subnet, errors);
     }
+    inside(vnet, errors);
+    apart(vnet, errors);
 }
 
 fn space(vnet: &VirtualNetwork, errors: &mut Errors) {

@@ -1,63 +1,63 @@
 //! Sites and connections (rules A1 to A4, A7 to A12, C "Connection").
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
 };
 
 use ipnet::IpNet;
 
-use super::{check_location, error, not_found};
+use super::{Locations, Networks, check_location, error, not_found};
 use crate::model::{
-    Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, VirtualNetwork,
-    VirtualNetworkGateway,
+    Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, Shared, VirtualNetworkGateway,
     error::Errors,
     prefix::{not_allowed, overlaps},
 };
 
 /// What connections are held against.
 pub(super) struct Ends<'a> {
-    pub(super) networks: &'a BTreeMap<ResourceId, VirtualNetwork>,
-    pub(super) gateways: &'a BTreeMap<ResourceId, VirtualNetworkGateway>,
-    pub(super) sites: &'a BTreeMap<ResourceId, LocalNetworkGateway>,
-    pub(super) locations: &'a BTreeMap<ResourceId, String>,
-    /// Gateways that are in the template and break a rule, which is told already.
-    pub(super) refused: &'a BTreeSet<ResourceId>,
+    pub(super) networks: &'a Networks,
+    pub(super) gateways: &'a BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>,
+    pub(super) sites: &'a BTreeMap<ResourceId, Shared<LocalNetworkGateway>>,
+    pub(super) locations: &'a Locations<'a>,
+    /// Gateways that are there and break a rule, which is told already.
+    pub(super) refused: &'a [&'a ResourceId],
 }
 
-/// The prefixes of each site can be routed to, and are apart.
-pub(super) fn check_sites(sites: &BTreeMap<ResourceId, LocalNetworkGateway>, errors: &mut Errors) {
-    for site in sites.values() {
-        for prefix in &site.address_prefixes {
-            if let Some((range, what)) = not_allowed(prefix) {
-                let message = format!(
-                    "The prefix {prefix} of the site touches {range} ({what}): use another one."
-                );
-                errors.push(error("NetcfgInvalidIPAddressPrefix", &site.id, message));
-            }
-        }
-        let prefixes = site.address_prefixes.iter().enumerate();
-        for ((wider, _), (narrower, _)) in overlaps(prefixes.map(|(at, prefix)| (*prefix, at))) {
+/// The prefixes of a site can be routed to, and are apart.
+pub(super) fn check_site(site: &LocalNetworkGateway, errors: &mut Errors) {
+    for prefix in &site.address_prefixes {
+        if let Some((range, what)) = not_allowed(prefix) {
             let message = format!(
-                "The prefixes {wider} and {narrower} of the site overlap: remove {narrower}."
+                "The prefix {prefix} of the site touches {range} ({what}): use another one."
             );
-            errors.push(error(
-                "LocalNetworkGatewayAddressSpacesOverlap",
-                &site.id,
-                message,
-            ));
+            errors.push(error("NetcfgInvalidIPAddressPrefix", &site.id, message));
         }
+    }
+    let prefixes = site.address_prefixes.iter().enumerate();
+    for ((wider, _), (narrower, _)) in overlaps(prefixes.map(|(at, prefix)| (*prefix, at))) {
+        let message =
+            format!("The prefixes {wider} and {narrower} of the site overlap: remove {narrower}.");
+        errors.push(error(
+            "LocalNetworkGatewayAddressSpacesOverlap",
+            &site.id,
+            message,
+        ));
     }
 }
 
 /// Checks the connections and fills in what follows from their other end. Those whose ends are
 /// missing are told and left out.
 pub(super) fn settle(
-    mut connections: BTreeMap<ResourceId, Connection>,
+    connections: Vec<&Shared<Connection>>,
     ends: &Ends<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, Connection> {
-    connections.retain(|_, connection| resolve(connection, ends, errors));
+) -> BTreeMap<ResourceId, Shared<Connection>> {
+    let resolved = connections.into_iter().filter_map(|connection| {
+        let connection = resolve(connection, ends, errors)?;
+        Some((connection.id.clone(), connection))
+    });
+    let connections: BTreeMap<_, _> = resolved.collect();
     let mut of_gateway: BTreeMap<&ResourceId, Vec<&Connection>> = BTreeMap::new();
     for connection in connections.values() {
         of_gateway
@@ -77,33 +77,29 @@ pub(super) fn settle(
 }
 
 /// Finds both ends; fills in the remote prefixes and addresses.
-fn resolve(connection: &mut Connection, ends: &Ends<'_>, errors: &mut Errors) -> bool {
+fn resolve(
+    connection: &Shared<Connection>,
+    ends: &Ends<'_>,
+    errors: &mut Errors,
+) -> Option<Shared<Connection>> {
     let id = &connection.id;
     let both = [&connection.gateway, connection.remote.id()];
-    if both.iter().any(|end| ends.refused.contains(*end)) {
-        return false;
+    if both.iter().any(|end| ends.refused.contains(end)) {
+        return None;
     }
     let Some(gateway) = ends.gateways.get(&connection.gateway) else {
         let known = ends.gateways.keys();
-        errors.push(not_found(
-            "virtual network gateway",
-            &connection.gateway,
-            id,
-            known,
-        ));
-        return false;
+        let missing = &connection.gateway;
+        not_found("virtual network gateway", missing, id, known, errors);
+        return None;
     };
     check_location(id, &gateway.id, ends.locations, errors);
     let (prefixes, addresses) = match &connection.remote {
         ConnectionRemote::LocalNetworkGateway(remote) => {
             let Some(site) = ends.sites.get(remote) else {
-                errors.push(not_found(
-                    "local network gateway",
-                    remote,
-                    id,
-                    ends.sites.keys(),
-                ));
-                return false;
+                let known = ends.sites.keys();
+                not_found("local network gateway", remote, id, known, errors);
+                return None;
             };
             (site.address_prefixes.clone(), vec![site.gateway_ip_address])
         }
@@ -111,13 +107,13 @@ fn resolve(connection: &mut Connection, ends: &Ends<'_>, errors: &mut Errors) ->
             let message = "A gateway cannot be connected with itself: correct \
                            virtualNetworkGateway2.";
             errors.push(error("ConnectionToSameGateway", id, message.to_owned()));
-            return false;
+            return None;
         }
         ConnectionRemote::VirtualNetworkGateway(remote) => {
             let Some(other) = ends.gateways.get(remote) else {
                 let known = ends.gateways.keys();
-                errors.push(not_found("virtual network gateway", remote, id, known));
-                return false;
+                not_found("virtual network gateway", remote, id, known, errors);
+                return None;
             };
             let network = ends.networks.get(&other.virtual_network);
             let prefixes = network.map(|network| network.address_space.clone());
@@ -132,11 +128,12 @@ fn resolve(connection: &mut Connection, ends: &Ends<'_>, errors: &mut Errors) ->
             list(&addresses)
         );
         errors.push(error("ConnectionAddressFamiliesDiffer", id, message));
-        return false;
+        return None;
     }
-    connection.remote_prefixes = prefixes;
-    connection.remote_addresses = addresses;
-    true
+    let mut resolved = connection.clone();
+    resolved.remote_prefixes = prefixes;
+    resolved.remote_addresses = addresses;
+    Some(resolved)
 }
 
 /// Each instance has one tunnel to each remote address of its family (A10).

@@ -5,9 +5,9 @@ use std::{
     net::IpAddr,
 };
 
-use super::{check_location, error, not_found};
+use super::{Locations, Networks, check_location, error, not_found};
 use crate::model::{
-    GatewayIpConfiguration, PublicIpAddress, ResourceId, Subnet, VirtualNetwork,
+    GatewayIpConfiguration, PublicIpAddress, ResourceId, Shared, Subnet, VirtualNetwork,
     VirtualNetworkGateway,
     addresses::Allocator,
     error::Errors,
@@ -16,9 +16,7 @@ use crate::model::{
     read::{GatewayIpConfigurationDraft, VirtualNetworkGatewayDraft},
 };
 
-type Networks = BTreeMap<ResourceId, VirtualNetwork>;
-type PublicAddresses = BTreeMap<ResourceId, PublicIpAddress>;
-type Locations = BTreeMap<ResourceId, String>;
+type PublicAddresses = BTreeMap<ResourceId, Shared<PublicIpAddress>>;
 
 /// An address of the underlay is there once.
 pub(super) fn check_public_addresses(addresses: &PublicAddresses, errors: &mut Errors) {
@@ -36,17 +34,17 @@ pub(super) fn check_public_addresses(addresses: &PublicAddresses, errors: &mut E
 
 /// Checks the gateways and gives them their addresses in GatewaySubnet, in the template's order.
 pub(super) fn settle(
-    drafts: Vec<VirtualNetworkGatewayDraft>,
+    drafts: Vec<&VirtualNetworkGatewayDraft>,
     networks: &Networks,
     addresses: &PublicAddresses,
-    locations: &Locations,
+    locations: &Locations<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, VirtualNetworkGateway> {
-    let mut settled: BTreeMap<ResourceId, VirtualNetworkGateway> = BTreeMap::new();
+) -> BTreeMap<ResourceId, Shared<VirtualNetworkGateway>> {
+    let mut settled: BTreeMap<ResourceId, Shared<VirtualNetworkGateway>> = BTreeMap::new();
     let mut of_network: HashMap<ResourceId, ResourceId> = HashMap::new();
     let mut users: HashMap<ResourceId, (ResourceId, String)> = HashMap::new();
     for draft in drafts {
-        let Some((network, subnet)) = gateway_subnet(&draft, networks, errors) else {
+        let Some((network, subnet)) = gateway_subnet(draft, networks, errors) else {
             continue;
         };
         check_location(&draft.id, &network.id, locations, errors);
@@ -63,20 +61,20 @@ pub(super) fn settle(
             ));
             continue;
         }
-        let public = public_addresses(&draft, addresses, locations, &mut users, errors);
-        let private = private_addresses(&draft, subnet, errors);
+        let public = public_addresses(draft, addresses, locations, &mut users, errors);
+        let private = private_addresses(draft, subnet, errors);
         let (Some(public_addresses), Some(private)) = (public, private) else {
             continue;
         };
         let ip_configurations = draft
             .ip_configurations
-            .into_iter()
+            .iter()
             .zip(private)
             .map(
                 |(configuration, private_ip_address)| GatewayIpConfiguration {
-                    name: configuration.name,
+                    name: configuration.name.clone(),
                     private_ip_address,
-                    public_ip_address: configuration.public_ip_address,
+                    public_ip_address: configuration.public_ip_address.clone(),
                 },
             )
             .collect();
@@ -88,11 +86,11 @@ pub(super) fn settle(
             bandwidth: (!draft.unlimited).then(|| draft.sku.bandwidth()),
             ip_configurations,
             public_addresses,
-            host: draft.host,
-            tags: draft.tags,
-            id: draft.id,
+            host: draft.host.clone(),
+            tags: draft.tags.clone(),
+            id: draft.id.clone(),
         };
-        settled.insert(gateway.id.clone(), gateway);
+        settled.insert(gateway.id.clone(), gateway.into());
     }
     settled
 }
@@ -131,10 +129,10 @@ fn gateway_subnet<'a>(
         }
     }
     let id = &first.subnet;
-    let network = networks.get(&parent_of(id));
+    let network = networks.get(&parent_of(id)).map(|network| &**network);
     let Some((network, subnet)) = network.and_then(|n| Some((n, n.subnets.get(id)?))) else {
         let known = networks.values().flat_map(|vnet| vnet.subnets.keys());
-        errors.push(not_found("subnet", id, &draft.id, known));
+        not_found("subnet", id, &draft.id, known, errors);
         return None;
     };
     if !subnet.is_gateway_subnet() {
@@ -153,7 +151,7 @@ fn gateway_subnet<'a>(
 fn public_addresses(
     draft: &VirtualNetworkGatewayDraft,
     addresses: &PublicAddresses,
-    locations: &Locations,
+    locations: &Locations<'_>,
     users: &mut HashMap<ResourceId, (ResourceId, String)>,
     errors: &mut Errors,
 ) -> Option<Vec<IpAddr>> {
@@ -162,7 +160,7 @@ fn public_addresses(
         let id = &configuration.public_ip_address;
         let Some(public) = addresses.get(id) else {
             let known = addresses.keys();
-            errors.push(not_found("public IP address", id, &draft.id, known));
+            not_found("public IP address", id, &draft.id, known, errors);
             continue;
         };
         check_location(&public.id, &draft.id, locations, errors);

@@ -6,88 +6,117 @@ mod address_space;
 mod connection;
 mod gateway;
 mod network_interface;
+mod network_security_group;
 mod peering;
+mod peering_state;
 mod route_table;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    ArmError, ResourceId, Shared, Topology,
+    ArmError, ResourceId, Shared, Topology, VirtualNetwork,
     error::{Errors, cut},
-    read::Draft,
+    read::{Draft, Fragment, Resource},
 };
+use crate::hash::FastMap;
 
-/// The topology of a draft; what breaks a rule is collected.
-pub(super) fn check(draft: Draft, errors: &mut Errors) -> Topology {
-    let Draft {
-        mut virtual_networks,
-        unverified_gateways,
-        mut route_tables,
-        network_interfaces,
-        public_ip_addresses,
-        virtual_network_gateways,
-        local_network_gateways,
-        connections,
-        locations,
-    } = draft;
-    address_space::check(&virtual_networks, errors);
-    gateway::check_public_addresses(&public_ip_addresses, errors);
-    let mut refused: BTreeSet<ResourceId> = virtual_network_gateways
-        .iter()
-        .map(|gateway| gateway.id.clone())
-        .collect();
-    let virtual_network_gateways = gateway::settle(
-        virtual_network_gateways,
-        &virtual_networks,
-        &public_ip_addresses,
-        &locations,
-        errors,
-    );
-    refused.retain(|id| !virtual_network_gateways.contains_key(id));
-    let with_gateway = virtual_network_gateways
-        .values()
-        .map(|gateway| &gateway.virtual_network);
-    let gateways = peering::Gateways {
-        networks: with_gateway.collect(),
-        unverified: &unverified_gateways,
-    };
-    peering::check(&virtual_networks, &gateways, errors);
-    peering::connect(&mut virtual_networks);
-    route_tables
-        .values_mut()
-        .for_each(|table| route_table::sort(table, errors));
-    route_table::check_subnets(&virtual_networks, &route_tables, &locations, errors);
-    let network_interfaces =
-        network_interface::settle(network_interfaces, &virtual_networks, &locations, errors);
-    connection::check_sites(&local_network_gateways, errors);
-    let ends = connection::Ends {
-        networks: &virtual_networks,
-        gateways: &virtual_network_gateways,
-        sites: &local_network_gateways,
-        locations: &locations,
-        refused: &refused,
-    };
-    let connections = connection::settle(connections, &ends, errors);
-    Topology {
-        virtual_networks: shared(virtual_networks),
-        route_tables: route_tables
-            .into_iter()
-            .map(|(id, table)| (id, Arc::new(table)))
-            .collect(),
-        network_security_groups: BTreeMap::new(),
-        network_interfaces: shared(network_interfaces),
-        public_ip_addresses: shared(public_ip_addresses),
-        virtual_network_gateways: shared(virtual_network_gateways),
-        local_network_gateways: shared(local_network_gateways),
-        connections: shared(connections),
+type Networks = BTreeMap<ResourceId, Shared<VirtualNetwork>>;
+
+/// Where resources are, by the key of their id: those that say it.
+type Locations<'a> = FastMap<&'a str, &'a str>;
+
+/// What can be said of each resource by itself. An interface that is not sound is told and left
+/// out.
+pub(super) fn alone(draft: &mut Draft, errors: &mut Errors) {
+    for network in draft.virtual_networks.values() {
+        address_space::check(&network.network, errors);
+        peering::check_own(&network.network, errors);
+    }
+    for table in draft.route_tables.values_mut() {
+        route_table::sort(table, errors);
+    }
+    for group in draft.network_security_groups.values_mut() {
+        network_security_group::sort(group, errors);
+    }
+    draft
+        .network_interfaces
+        .retain_mut(|interface| network_interface::check_own(interface, errors));
+    for site in draft.local_network_gateways.values() {
+        connection::check_site(site, errors);
     }
 }
 
-fn shared<T>(all: BTreeMap<ResourceId, T>) -> BTreeMap<ResourceId, Shared<T>> {
-    all.into_iter().map(|(id, one)| (id, one.into())).collect()
+/// The topology of resources that are sound by themselves; what breaks a rule is collected. What
+/// follows from nothing else is shared with the fragments.
+pub(super) fn together<'a>(
+    fragments: impl Iterator<Item = &'a Fragment>,
+    errors: &mut Errors,
+) -> Topology {
+    let mut topology = Topology::default();
+    let mut locations = Locations::default();
+    let (mut networks, mut interfaces, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
+    let mut connections = Vec::new();
+    for fragment in fragments {
+        let resource = &fragment.resource;
+        if let Some(location) = &fragment.location {
+            locations.insert(resource.id().key(), location);
+        }
+        let id = resource.id().clone();
+        match resource {
+            Resource::VirtualNetwork(draft) => {
+                networks.push(draft);
+                topology.virtual_networks.insert(id, draft.network.clone());
+            }
+            Resource::RouteTable(table) => {
+                topology.route_tables.insert(id, Arc::clone(table));
+            }
+            Resource::NetworkSecurityGroup(group) => {
+                topology.network_security_groups.insert(id, group.clone());
+            }
+            Resource::NetworkInterface(draft) => interfaces.push(draft),
+            Resource::PublicIpAddress(address) => {
+                topology.public_ip_addresses.insert(id, address.clone());
+            }
+            Resource::VirtualNetworkGateway(draft) => gateways.push(draft),
+            Resource::LocalNetworkGateway(site) => {
+                topology.local_network_gateways.insert(id, site.clone());
+            }
+            Resource::Connection(connection) => connections.push(connection),
+        }
+    }
+    gateway::check_public_addresses(&topology.public_ip_addresses, errors);
+    let mut refused: Vec<&ResourceId> = gateways.iter().map(|gateway| &gateway.id).collect();
+    topology.virtual_network_gateways = gateway::settle(
+        gateways,
+        &topology.virtual_networks,
+        &topology.public_ip_addresses,
+        &locations,
+        errors,
+    );
+    refused.retain(|id| !topology.virtual_network_gateways.contains_key(id));
+    peering_state::settle(&networks, &mut topology.virtual_networks, errors);
+    let with_gateway = topology.virtual_network_gateways.values();
+    let has_gateway = with_gateway
+        .map(|gateway| &gateway.virtual_network)
+        .collect();
+    peering::check(&networks, &topology.virtual_networks, &has_gateway, errors);
+    route_table::check_subnets(
+        &topology.virtual_networks,
+        &topology.route_tables,
+        &locations,
+        errors,
+    );
+    topology.network_interfaces =
+        network_interface::settle(&interfaces, &topology.virtual_networks, &locations, errors);
+    let ends = connection::Ends {
+        networks: &topology.virtual_networks,
+        gateways: &topology.virtual_network_gateways,
+        sites: &topology.local_network_gateways,
+        locations: &locations,
+        refused: &refused,
+    };
+    topology.connections = connection::settle(connections, &ends, errors);
+    topology
 }
 
 fn error(code: &str, target: &ResourceId, message: String) -> ArmError {
@@ -100,14 +129,23 @@ fn not_found<'a>(
     missing: &ResourceId,
     target: &ResourceId,
     mut known: impl Iterator<Item = &'a ResourceId>,
-) -> ArmError {
+    errors: &mut Errors,
+) {
+    if errors.are_of_documents() {
+        let message = format!(
+            "The {noun} {missing} that {target} refers to was not found: create it first, or \
+             correct the id."
+        );
+        errors.push(error("InvalidResourceReference", target, message));
+        return;
+    }
     // The commonest mistake is a full id of another resource group.
     let hint = known.find(|id| id.name().eq_ignore_ascii_case(missing.name())).map_or_else(
         || "add it, or correct the id".to_owned(),
         |id| format!("there is {id}; correct the id, or deploy to that subscription and resource group"),
     );
     let message = format!("The {noun} {missing} is not in the template: {hint}.");
-    error("InvalidResourceReference", target, message)
+    errors.push(error("InvalidResourceReference", target, message));
 }
 
 /// Azure finds what is referred to in the same region only. Locations that are not written are
@@ -115,10 +153,10 @@ fn not_found<'a>(
 fn check_location(
     target: &ResourceId,
     other: &ResourceId,
-    locations: &BTreeMap<ResourceId, String>,
+    locations: &Locations<'_>,
     errors: &mut Errors,
 ) {
-    if let (Some(here), Some(there)) = (locations.get(target), locations.get(other))
+    if let (Some(here), Some(there)) = (locations.get(target.key()), locations.get(other.key()))
         && here != there
     {
         errors.push(error(

@@ -6,32 +6,33 @@ use std::{
     net::IpAddr,
 };
 
-use super::{check_location, error, not_found};
-use crate::model::{
-    IpConfiguration, NetworkInterface, ResourceId, Subnet, VirtualNetwork,
-    addresses::Allocator,
-    error::Errors,
-    id::parent_of,
-    prefix::is_reserved,
-    read::{IpConfigurationDraft, NetworkInterfaceDraft},
+use super::{Locations, Networks, check_location, error, not_found};
+use crate::{
+    hash::FastMap,
+    model::{
+        NetworkInterface, ResourceId, Shared, Subnet, VirtualNetwork,
+        addresses::Allocator,
+        error::Errors,
+        prefix::is_reserved,
+        read::{IpConfigurationDraft, NetworkInterfaceDraft},
+    },
 };
 
-type Networks = BTreeMap<ResourceId, VirtualNetwork>;
+/// A sound interface and its subnet.
+type Homed<'a> = (&'a NetworkInterfaceDraft, &'a Subnet);
 
 /// Checks the interfaces, then gives out what they do not say: static addresses are taken first,
-/// then the dynamic ones are given in the template's order, then MAC addresses in that of the ids.
+/// then the dynamic ones are given in their order, then MAC addresses in that of the ids.
 pub(super) fn settle(
-    drafts: Vec<NetworkInterfaceDraft>,
+    drafts: &[&NetworkInterfaceDraft],
     networks: &Networks,
-    locations: &BTreeMap<ResourceId, String>,
+    locations: &Locations<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, NetworkInterface> {
-    let mut sound: Vec<(NetworkInterfaceDraft, &Subnet)> = Vec::with_capacity(drafts.len());
-    for mut draft in drafts {
-        if let Some(subnet) = subnet_of(&draft, networks, errors)
-            && primary_first(&mut draft, errors)
-        {
-            check_location(&draft.id, &parent_of(&subnet.id), locations, errors);
+) -> BTreeMap<ResourceId, Shared<NetworkInterface>> {
+    let mut sound: Vec<Homed<'_>> = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        if let Some((network, subnet)) = subnet_of(draft, networks, errors) {
+            check_location(&draft.id, &network.id, locations, errors);
             sound.push((draft, subnet));
         }
     }
@@ -39,38 +40,20 @@ pub(super) fn settle(
     mac_addresses_differ(&sound, errors);
     let addresses = addresses(&sound, errors);
     let mut macs: HashSet<[u8; 6]> = sound.iter().filter_map(|(d, _)| d.mac_address).collect();
-    let mut settled = BTreeMap::new();
-    for ((draft, _), addresses) in sound.into_iter().zip(addresses) {
-        let ip_configurations = draft
-            .ip_configurations
-            .into_iter()
-            .zip(addresses)
-            .enumerate()
-            .map(
-                |(index, (configuration, private_ip_address))| IpConfiguration {
-                    name: configuration.name,
-                    subnet: configuration.subnet,
-                    private_ip_address,
-                    primary: index == 0,
-                },
-            )
-            .collect();
-        let interface = NetworkInterface {
-            mac_address: draft.mac_address.unwrap_or_default(),
-            id: draft.id,
-            enable_ip_forwarding: draft.enable_ip_forwarding,
-            ip_configurations,
-            device: draft.device,
-            host: draft.host,
-            tags: draft.tags,
+    let settled = sound.iter().zip(addresses).map(|((draft, _), addresses)| {
+        // What a document was given before stands in it, and then it is ready as it was read.
+        let ready = draft.ready.as_ref();
+        let interface = match (ready, addresses) {
+            (Some(ready), None) => ready.clone(),
+            (_, addresses) => draft.with(&addresses.unwrap_or_default()).into(),
         };
-        settled.insert(interface.id.clone(), interface);
-    }
-    for interface in settled
-        .values_mut()
-        .filter(|interface| interface.mac_address == [0; 6])
-    {
-        interface.mac_address = draw_mac(&interface.id, &mut macs);
+        (draft.id.clone(), interface)
+    });
+    let mut settled: BTreeMap<_, _> = settled.collect();
+    for interface in settled.values_mut() {
+        if interface.mac_address == [0; 6] {
+            interface.mac_address = draw_mac(&interface.id, &mut macs);
+        }
     }
     settled
 }
@@ -80,16 +63,22 @@ fn subnet_of<'a>(
     draft: &NetworkInterfaceDraft,
     networks: &'a Networks,
     errors: &mut Errors,
-) -> Option<&'a Subnet> {
-    let find = |id: &ResourceId| networks.get(&parent_of(id))?.subnets.get(id);
+) -> Option<(&'a VirtualNetwork, &'a Subnet)> {
     let first = draft.ip_configurations.first()?;
+    let home = networks.get(&draft.network).and_then(|network| {
+        let subnet = network.subnets.get(&first.subnet)?;
+        Some((&**network, subnet))
+    });
+    let (network, subnet) = match home {
+        Some(home) => home,
+        None => {
+            let known = networks.values().flat_map(|vnet| vnet.subnets.keys());
+            not_found("subnet", &first.subnet, &draft.id, known, errors);
+            return None;
+        }
+    };
     for configuration in &draft.ip_configurations {
         let id = &configuration.subnet;
-        let Some(subnet) = find(id) else {
-            let known = networks.values().flat_map(|vnet| vnet.subnets.keys());
-            errors.push(not_found("subnet", id, &draft.id, known));
-            return None;
-        };
         if *id != first.subnet {
             let message = format!(
                 "The ipConfigurations '{}' and '{}' of the network interface are in the subnets {} \
@@ -122,7 +111,6 @@ fn subnet_of<'a>(
             return None;
         }
     }
-    let subnet = find(&first.subnet)?;
     if subnet.is_gateway_subnet() {
         let message = format!(
             "{} is dedicated to gateways: put the network interface into another subnet.",
@@ -135,11 +123,12 @@ fn subnet_of<'a>(
         ));
         return None;
     }
-    Some(subnet)
+    Some((network, subnet))
 }
 
-/// Moves the primary ipConfiguration to the front: the one that says so, else the first of IPv4.
-fn primary_first(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) -> bool {
+/// What can be said of an interface alone; whether it is sound. Its primary ipConfiguration comes
+/// to the front: the one that says so, else the first of IPv4.
+pub(super) fn check_own(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) -> bool {
     let configurations = &mut draft.ip_configurations;
     let mut names = HashSet::new();
     for configuration in configurations.iter() {
@@ -173,6 +162,7 @@ fn primary_first(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) -> bool
         ),
         ([], Some(index)) | (&[index], _) => {
             configurations[..=index].rotate_right(1);
+            draft.prepare();
             return true;
         }
         _ => (
@@ -185,7 +175,7 @@ fn primary_first(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) -> bool
 }
 
 /// A netdev is the host side of one interface.
-fn devices(sound: &[(NetworkInterfaceDraft, &Subnet)], errors: &mut Errors) {
+fn devices(sound: &[Homed<'_>], errors: &mut Errors) {
     let mut seen = HashMap::new();
     for (draft, _) in sound {
         let Some(device) = draft.device.as_deref() else {
@@ -201,13 +191,13 @@ fn devices(sound: &[(NetworkInterfaceDraft, &Subnet)], errors: &mut Errors) {
     }
 }
 
-fn mac_addresses_differ(sound: &[(NetworkInterfaceDraft, &Subnet)], errors: &mut Errors) {
+fn mac_addresses_differ(sound: &[Homed<'_>], errors: &mut Errors) {
     let mut seen = HashMap::new();
-    for (draft, subnet) in sound {
+    for (draft, _) in sound {
         let Some(mac) = draft.mac_address else {
             continue;
         };
-        if let Some(other) = seen.insert((parent_of(&subnet.id), mac), &draft.id) {
+        if let Some(other) = seen.insert((&draft.network, mac), &draft.id) {
             let message = format!(
                 "The network interface {other} of the same virtual network has this macAddress too: \
                  change one, or leave it out."
@@ -217,58 +207,83 @@ fn mac_addresses_differ(sound: &[(NetworkInterfaceDraft, &Subnet)], errors: &mut
     }
 }
 
-/// The addresses of every ipConfiguration, in its order.
-fn addresses(sound: &[(NetworkInterfaceDraft, &Subnet)], errors: &mut Errors) -> Vec<Vec<IpAddr>> {
-    let mut allocators: HashMap<&ResourceId, Allocator<'_>> = HashMap::new();
+/// The addresses of every ipConfiguration, in its order; nothing where they are those that are
+/// written.
+fn addresses(sound: &[Homed<'_>], errors: &mut Errors) -> Vec<Option<Vec<IpAddr>>> {
+    let mut allocators: FastMap<&str, Allocator<'_>> = FastMap::default();
     for (draft, subnet) in sound {
         let allocator = allocators
-            .entry(&subnet.id)
+            .entry(subnet.id.key())
             .or_insert_with(|| Allocator::new(&subnet.address_prefixes));
         for configuration in draft.ip_configurations.iter().filter(|c| c.fixed) {
             take_static(draft, configuration, subnet, allocator, errors);
         }
     }
-    // An address that an export shows is kept before new ones are given.
-    let mut kept: HashSet<(usize, usize)> = HashSet::new();
+    // An address that an export shows, or that was given before, is kept before new ones are given.
+    let mut moved: HashSet<(usize, usize)> = HashSet::new();
     for (number, (draft, subnet)) in sound.iter().enumerate() {
-        let Some(allocator) = allocators.get_mut(&subnet.id) else {
-            continue;
-        };
         for (index, configuration) in draft.ip_configurations.iter().enumerate() {
-            if let (false, Some(address)) = (configuration.fixed, configuration.address)
-                && allocator.take(address, &draft.id).is_ok()
-            {
-                kept.insert((number, index));
+            if configuration.fixed {
+                continue;
+            }
+            let kept = configuration.address.is_some_and(|address| {
+                let allocator = allocators.get_mut(subnet.id.key());
+                allocator.is_some_and(|all| all.take(address, &draft.id).is_ok())
+            });
+            if !kept {
+                moved.insert((number, index));
             }
         }
     }
     let mut all = Vec::with_capacity(sound.len());
     for (number, (draft, subnet)) in sound.iter().enumerate() {
-        let mut own = Vec::with_capacity(draft.ip_configurations.len());
-        for (index, configuration) in draft.ip_configurations.iter().enumerate() {
-            let known = configuration
-                .address
-                .filter(|_| configuration.fixed || kept.contains(&(number, index)));
-            let given = known.or_else(|| {
-                allocators
-                    .get_mut(&subnet.id)?
-                    .lowest_free(configuration.ipv6, &draft.id)
-            });
-            match given {
-                Some(address) => own.push(address),
-                None => {
-                    let message = format!(
-                        "The subnet {} has no free address left for the ipConfiguration '{}': \
-                         enlarge the subnet.",
-                        subnet.id, configuration.name,
-                    );
-                    errors.push(error("SubnetIsFull", &draft.id, message));
-                }
-            }
+        let count = draft.ip_configurations.len();
+        if !moved.is_empty() && (0..count).any(|index| moved.contains(&(number, index)))
+            || draft.ready.is_none()
+        {
+            let allocator = allocators.get_mut(subnet.id.key());
+            all.push(Some(given(
+                draft,
+                subnet,
+                allocator,
+                |index| moved.contains(&(number, index)),
+                errors,
+            )));
+        } else {
+            all.push(None);
         }
-        all.push(own);
     }
     all
+}
+
+/// The addresses of one interface, new ones where its own are not to be had.
+fn given<'a>(
+    draft: &'a NetworkInterfaceDraft,
+    subnet: &Subnet,
+    mut allocator: Option<&mut Allocator<'a>>,
+    moved: impl Fn(usize) -> bool,
+    errors: &mut Errors,
+) -> Vec<IpAddr> {
+    let mut own = Vec::with_capacity(draft.ip_configurations.len());
+    for (index, configuration) in draft.ip_configurations.iter().enumerate() {
+        let known = configuration.address.filter(|_| !moved(index));
+        let given = known.or_else(|| {
+            let allocator = allocator.as_mut()?;
+            allocator.lowest_free(configuration.ipv6, &draft.id)
+        });
+        match given {
+            Some(address) => own.push(address),
+            None => {
+                let message = format!(
+                    "The subnet {} has no free address left for the ipConfiguration '{}': \
+                     enlarge the subnet.",
+                    subnet.id, configuration.name,
+                );
+                errors.push(error("SubnetIsFull", &draft.id, message));
+            }
+        }
+    }
+    own
 }
 
 fn take_static<'a>(

@@ -2,35 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{error, not_found};
+use super::{Networks, error, not_found};
 use crate::model::{
-    PeeringState, PeeringSyncLevel, ResourceId, VirtualNetwork, error::Errors, id::group_of,
-    prefix::overlaps,
+    PeeringState, ResourceId, VirtualNetwork, VirtualNetworkPeering, error::Errors, id::group_of,
+    prefix::overlaps, read::VirtualNetworkDraft,
 };
+use ipnet::IpNet;
 
 const MOST_PEERINGS: usize = 500;
 
-type Networks = BTreeMap<ResourceId, VirtualNetwork>;
-
-/// What the rules of `useRemoteGateways` ask.
-pub(super) struct Gateways<'a> {
-    /// VNets that have a gateway.
-    pub(super) networks: HashSet<&'a ResourceId>,
-    /// Peerings with `doNotVerifyRemoteGateways`.
-    pub(super) unverified: &'a HashSet<ResourceId>,
-}
-
-pub(super) fn check(networks: &Networks, has: &Gateways<'_>, errors: &mut Errors) {
-    let mut told = BTreeSet::new();
-    for vnet in networks.values() {
-        remotes(vnet, networks, errors);
-        gateways(vnet, has, errors);
-        overlapping(vnet, networks, &mut told, errors);
-    }
-}
-
-/// Each remote network is there, is another one, and is peered with once.
-fn remotes(vnet: &VirtualNetwork, networks: &Networks, errors: &mut Errors) {
+/// What the peerings of one network say by themselves.
+pub(super) fn check_own(vnet: &VirtualNetwork, errors: &mut Errors) {
     if vnet.peerings.len() > MOST_PEERINGS {
         let message = format!(
             "The virtual network has {} peerings: {MOST_PEERINGS} at most are allowed.",
@@ -63,23 +45,7 @@ fn remotes(vnet: &VirtualNetwork, networks: &Networks, errors: &mut Errors) {
                 message,
             ));
         }
-        // The template is all there is of its resource group. A network elsewhere is somebody
-        // else's to describe: the peering waits for it.
-        let here = group_of(remote).eq_ignore_ascii_case(group_of(&vnet.id));
-        if here && !networks.contains_key(remote) {
-            errors.push(not_found(
-                "virtual network",
-                remote,
-                &peering.id,
-                networks.keys(),
-            ));
-        }
     }
-}
-
-/// Gateway transit (A24) is not carried out yet, so a peering that would use it is refused: the
-/// routes that it asks for would be missing.
-fn gateways(vnet: &VirtualNetwork, has: &Gateways<'_>, errors: &mut Errors) {
     let mut users = vnet
         .peerings
         .values()
@@ -97,18 +63,60 @@ fn gateways(vnet: &VirtualNetwork, has: &Gateways<'_>, errors: &mut Errors) {
             message,
         ));
     }
-    for peering in vnet.peerings.values() {
+}
+
+/// What they say of others; their states are settled.
+pub(super) fn check(
+    drafts: &[&VirtualNetworkDraft],
+    networks: &Networks,
+    has_gateway: &HashSet<&ResourceId>,
+    errors: &mut Errors,
+) {
+    let mut told = BTreeSet::new();
+    for draft in drafts {
+        // As it is in `networks`, with what was settled.
+        let Some(vnet) = networks.get(&draft.network.id) else {
+            continue;
+        };
+        remotes(draft, networks, errors);
+        gateways(draft, has_gateway, errors);
+        overlapping(vnet, networks, &mut told, errors);
+    }
+}
+
+/// Each remote network is there. A template is all there is of its resource group; a network
+/// elsewhere is somebody else's to describe, and the peering waits for it. Of documents all are
+/// known, and a peering that was settled outlives its remote network.
+fn remotes(draft: &VirtualNetworkDraft, networks: &Networks, errors: &mut Errors) {
+    for peering in draft.network.peerings.values() {
+        let remote = &peering.remote_virtual_network;
+        let awaited = if errors.are_of_documents() {
+            draft.memory.contains_key(&peering.id)
+        } else {
+            !group_of(remote).eq_ignore_ascii_case(group_of(&draft.network.id))
+        };
+        if !awaited && !networks.contains_key(remote) {
+            let known = networks.keys();
+            not_found("virtual network", remote, &peering.id, known, errors);
+        }
+    }
+}
+
+/// Gateway transit (A24) is not carried out yet, so a peering that would use it is refused: the
+/// routes that it asks for would be missing.
+fn gateways(draft: &VirtualNetworkDraft, has_gateway: &HashSet<&ResourceId>, errors: &mut Errors) {
+    for peering in draft.network.peerings.values() {
         if !peering.use_remote_gateways {
             continue;
         }
         let remote = &peering.remote_virtual_network;
-        if has.networks.contains(remote) {
+        if has_gateway.contains(remote) {
             let message = format!(
                 "The peering would use the gateway of {remote}, and gateway transit is not \
                  supported yet: set useRemoteGateways to false."
             );
             errors.push(error("NotSupported", &peering.id, message));
-        } else if !has.unverified.contains(&peering.id) {
+        } else if !draft.unverified_gateways.contains(&peering.id) {
             let message = format!(
                 "The peering cannot use remote gateways, because the virtual network {remote} has \
                  none: set useRemoteGateways to false."
@@ -125,21 +133,31 @@ fn overlapping<'a>(
     told: &mut BTreeSet<(&'a ResourceId, &'a ResourceId)>,
     errors: &mut Errors,
 ) {
-    let mut peers: BTreeMap<&ResourceId, &ResourceId> = BTreeMap::new();
+    let mut peers: BTreeMap<&ResourceId, &VirtualNetworkPeering> = BTreeMap::new();
     for peering in vnet.peerings.values() {
-        if peering.remote_virtual_network != vnet.id {
+        // Over one that is disconnected nothing is forwarded any more.
+        let live = peering.peering_state != PeeringState::Disconnected;
+        if live && peering.remote_virtual_network != vnet.id {
             peers
                 .entry(&peering.remote_virtual_network)
-                .or_insert(&peering.id);
+                .or_insert(peering);
         }
     }
-    let members: Vec<&VirtualNetwork> = std::iter::once(vnet)
-        .chain(peers.keys().filter_map(|id| networks.get(id)))
-        .collect();
-    let prefixes = members
-        .iter()
-        .enumerate()
-        .flat_map(|(index, member)| member.address_space.iter().map(move |p| (*p, index)));
+    if peers.is_empty() {
+        return;
+    }
+    let (members, routed): (Vec<&VirtualNetwork>, Vec<&[IpNet]>) = std::iter::once((vnet, &[][..]))
+        .chain(peers.iter().filter_map(|(id, peering)| {
+            Some((&**networks.get(id)?, &peering.remote_address_space[..]))
+        }))
+        .unzip();
+    // With what a peering leads to until it is synchronised.
+    let all = members.iter().zip(&routed).enumerate();
+    let prefixes = all.flat_map(|(index, (member, routed))| {
+        let own = &member.address_space;
+        let late = routed.iter().filter(move |prefix| !own.contains(prefix));
+        own.iter().chain(late).map(move |prefix| (*prefix, index))
+    });
     let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
     for ((wider, a), (narrower, b)) in overlaps(prefixes) {
         if a != b {
@@ -153,7 +171,8 @@ fn overlapping<'a>(
     }
     for ((a, b), prefixes) in pairs {
         let (first, second) = (members[a], members[b]);
-        let peering = peers.get(&second.id).copied().unwrap_or(&vnet.id);
+        let peering = peers.get(&second.id);
+        let peering = peering.map_or(&vnet.id, |peering| &peering.id);
         let prefixes = prefixes.join(", ");
         if a == 0 {
             // The peering back says the same.
@@ -181,35 +200,6 @@ fn overlapping<'a>(
                 peering,
                 message,
             ));
-        }
-    }
-}
-
-/// Derives what each side knows of the other. A template is deployed whole, so two sides that are
-/// there are in sync, and one alone has only begun; `Disconnected` needs a past.
-pub(super) fn connect(networks: &mut Networks) {
-    let sides: HashSet<(ResourceId, ResourceId)> = networks
-        .values()
-        .flat_map(|vnet| {
-            vnet.peerings
-                .values()
-                .map(|p| (vnet.id.clone(), p.remote_virtual_network.clone()))
-        })
-        .collect();
-    let spaces: HashMap<ResourceId, Vec<ipnet::IpNet>> = networks
-        .values()
-        .map(|vnet| (vnet.id.clone(), vnet.address_space.clone()))
-        .collect();
-    for vnet in networks.values_mut() {
-        for peering in vnet.peerings.values_mut() {
-            let remote = &peering.remote_virtual_network;
-            peering.remote_address_space = spaces.get(remote).cloned().unwrap_or_default();
-            let connected = sides.contains(&(remote.clone(), vnet.id.clone()));
-            (peering.peering_state, peering.peering_sync_level) = if connected {
-                (PeeringState::Connected, PeeringSyncLevel::FullyInSync)
-            } else {
-                (PeeringState::Initiated, PeeringSyncLevel::RemoteNotInSync)
-            };
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Route tables, and subnets that use them (rules B5, B6, C "Subnets").
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{check_location, error, not_found};
-use crate::model::{ResourceId, RouteTable, VirtualNetwork, error::Errors};
+use super::{Locations, Networks, check_location, error, not_found};
+use crate::model::{ResourceId, RouteTable, error::Errors};
 
 /// Orders the routes by prefix: network, then length, IPv4 first. Equal ones are refused.
 pub(super) fn sort(table: &mut RouteTable, errors: &mut Errors) {
@@ -21,9 +21,9 @@ pub(super) fn sort(table: &mut RouteTable, errors: &mut Errors) {
 }
 
 pub(super) fn check_subnets(
-    networks: &BTreeMap<ResourceId, VirtualNetwork>,
-    tables: &BTreeMap<ResourceId, RouteTable>,
-    locations: &BTreeMap<ResourceId, String>,
+    networks: &Networks,
+    tables: &BTreeMap<ResourceId, Arc<RouteTable>>,
+    locations: &Locations<'_>,
     errors: &mut Errors,
 ) {
     for vnet in networks.values() {
@@ -32,7 +32,7 @@ pub(super) fn check_subnets(
                 continue;
             };
             let Some(table) = tables.get(id) else {
-                errors.push(not_found("route table", id, &subnet.id, tables.keys()));
+                not_found("route table", id, &subnet.id, tables.keys(), errors);
                 continue;
             };
             check_location(&table.id, &vnet.id, locations, errors);

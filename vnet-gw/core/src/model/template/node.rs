@@ -125,6 +125,30 @@ impl From<Value> for Node<'_> {
     }
 }
 
+impl<'t> From<&'t Value> for Node<'t> {
+    fn from(value: &'t Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => Self::Number(number.clone()),
+            Value::String(text) => Self::Text(text.into()),
+            Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Value::Object(fields) => Self::Object(fields.into()),
+        }
+    }
+}
+
+impl<'t> From<&'t Map<String, Value>> for Fields<'t> {
+    fn from(fields: &'t Map<String, Value>) -> Self {
+        let fields = fields.iter();
+        Self(
+            fields
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
 /// Up to so many fields every pair is looked at: nearly all objects, and none needs a set.
 const FEW_FIELDS: usize = 16;
 

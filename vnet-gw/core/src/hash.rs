@@ -1,16 +1,16 @@
-//! A hash for maps that are asked once a route or once a NIC.
+//! A hash for maps that are asked once a route or once a resource.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-pub(super) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// A multiply-and-fold hash. The keys are the operator's own, so nobody gains by finding
 /// collisions.
 #[derive(Default)]
-pub(super) struct Mix(u64);
+pub(crate) struct Mix(u64);
 
 /// Keeps words of zero from folding to zero.
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
