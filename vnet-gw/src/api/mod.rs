@@ -24,6 +24,7 @@ mod gate;
 mod groups;
 mod lists;
 mod live;
+mod local;
 mod operations;
 mod path;
 mod providers;
@@ -60,6 +61,8 @@ pub struct Api {
     pub authenticator: Arc<dyn Authenticator>,
     pub operations: Operations,
     pub settings: Settings,
+    /// [`identity::admin`](crate::identity::admin), or nothing.
+    pub administration: Router,
 }
 
 /// What an operator chose.
@@ -100,6 +103,9 @@ async fn answer(api: Arc<Api>, request: Request) -> Response {
 
 impl Api {
     async fn serve(&self, call: &Call) -> Answer {
+        if call.path.lower().first() == Some(&local::PREFIX) {
+            return self.local(call).await;
+        }
         let route = Route::of(&call.path)?;
         if call.query.get("api-version").is_none_or(str::is_empty) {
             return Err(Refusal::bad(

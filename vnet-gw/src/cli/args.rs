@@ -1,6 +1,10 @@
 //! Every command and option. Completions and man pages are made of these, so the comments here are
 //! what a user reads.
 
+mod principal;
+
+pub use principal::*;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -91,6 +95,10 @@ pub enum Command {
     Connection(ConnectionArgs),
     /// The IKE and CHILD SAs of a VPN connection: algorithms, SPIs, rekey times; never keys
     IkeSas(ConnectionName),
+    /// Service principals, with which clients sign in to the API: make them, give them roles
+    Principal(PrincipalArgs),
+    /// Who changed what, when, from where, and what came of it
+    ActivityLog(ActivityLogArgs),
     /// Look for what is missing on this host, and say how to mend it
     Doctor(DoctorArgs),
     /// Print the completions of a shell

@@ -3,6 +3,7 @@
 //! Exit codes: 0 for done, 1 for failed, 2 for a command line that is not understood. An error is
 //! one line on stderr, `error: what: why; what to do`.
 
+mod activity_log;
 pub mod args;
 mod connection;
 mod connections;
@@ -17,6 +18,7 @@ mod next_hop;
 mod output;
 mod peerings;
 mod ports;
+mod principal;
 mod run;
 mod source;
 mod status;
@@ -91,6 +93,8 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Connections(args) => connections::run(cli, args),
         Command::Connection(args) => connection::run(cli, args),
         Command::IkeSas(args) => ike_sas::run(cli, args),
+        Command::Principal(args) => principal::run(cli, args),
+        Command::ActivityLog(args) => activity_log::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 
 use super::args::{Cli, SourceArgs};
 use crate::{
+    api,
     control::{Client, ClientError, ErrorReply, Request, Response, RuntimeDir, Snapshot},
     daemon::Loaded,
 };
@@ -11,6 +12,14 @@ use crate::{
 /// A connection to the daemon of the instance that the command line names.
 pub(super) fn daemon(cli: &Cli) -> Result<Client> {
     Ok(Client::connect(
+        &RuntimeDir::default(),
+        cli.instance.as_ref(),
+    )?)
+}
+
+/// The API of that daemon, over its Unix socket.
+pub(super) fn api(cli: &Cli) -> Result<api::client::Client> {
+    Ok(api::client::Client::connect(
         &RuntimeDir::default(),
         cli.instance.as_ref(),
     )?)
