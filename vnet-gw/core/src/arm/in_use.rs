@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Document,
-    carry::{IP_CONFIGURATIONS, has_ip_configurations},
-    json::{self, Object},
-};
-use crate::model::{ArmError, Kind, ResourceId};
+use super::{Document, json};
+use crate::model::{ArmError, Kind, ReadDocument, ResourceId};
 
 /// The subnets of a VNet.
 pub(super) fn subnets(document: &Document) -> impl Iterator<Item = ResourceId> {
@@ -19,47 +15,27 @@ pub(super) fn subnets(document: &Document) -> impl Iterator<Item = ResourceId> {
         .map(|name| Kind::Subnet.id(document.id.group(), &[document.id.name(), name]))
 }
 
-/// The kinds that refer to one of a kind; not for peerings and the other end of a connection, which
-/// may be left alone.
-const fn users(kind: Kind) -> &'static [Kind] {
-    match kind {
-        Kind::Subnet | Kind::PublicIpAddress => {
-            &[Kind::NetworkInterface, Kind::VirtualNetworkGateway]
-        }
-        Kind::RouteTable => &[Kind::VirtualNetwork],
-        Kind::NetworkSecurityGroup => &[Kind::VirtualNetwork, Kind::NetworkInterface],
-        Kind::VirtualNetworkGateway | Kind::LocalNetworkGateway => &[Kind::Connection],
-        _ => &[],
-    }
-}
-
 /// Errors for those of `removed` that one of `documents` refers to, once each. Both are of what the
 /// set leaves.
 pub(super) fn check<'a>(
     removed: &BTreeMap<ResourceId, Kind>,
-    documents: impl Iterator<Item = &'a Document>,
+    documents: impl Iterator<Item = &'a ReadDocument>,
 ) -> Vec<ArmError> {
-    let kinds: Vec<Kind> = removed
-        .values()
-        .flat_map(|kind| users(*kind))
-        .copied()
-        .collect();
-    if kinds.is_empty() {
-        return Vec::new();
-    }
-    let mut told: BTreeMap<ResourceId, ArmError> = BTreeMap::new();
-    for document in documents.filter(|document| kinds.contains(&document.kind)) {
-        references(document, &mut |kind, id, user| {
-            if removed.get(&id) == Some(&kind) {
-                let error = |id: &ResourceId| in_use(kind, id, &user);
+    let mut told: BTreeMap<&ResourceId, ArmError> = BTreeMap::new();
+    for document in documents {
+        for reference in document.references() {
+            if let Some((id, kind)) = removed.get_key_value(reference.to)
+                && *kind == reference.kind
+            {
+                let error = |id: &&ResourceId| in_use(*kind, id, reference.from);
                 told.entry(id).or_insert_with_key(error);
             }
-        });
+        }
     }
     told.into_values().collect()
 }
 
-fn in_use(kind: Kind, id: &ResourceId, user: &str) -> ArmError {
+fn in_use(kind: Kind, id: &ResourceId, user: &ResourceId) -> ArmError {
     let name = id.name();
     let (code, message) = match kind {
         Kind::Subnet => (
@@ -99,60 +75,4 @@ fn in_use(kind: Kind, id: &ResourceId, user: &str) -> ArmError {
         ),
     };
     ArmError::new(code, message).at(id.as_str())
-}
-
-/// Calls with what a document refers to: its kind and id, and what in the document refers to it.
-/// References that are none are the reader's to tell.
-fn references(document: &Document, found: &mut dyn FnMut(Kind, ResourceId, String)) {
-    let Some(properties) = json::object(&document.body, "properties") else {
-        return;
-    };
-    let own = || document.id.to_string();
-    let mut refer = |object: &Object, name: &str, kind: Kind, user: &dyn Fn() -> String| {
-        let text = json::object(object, name).and_then(|reference| json::text(reference, "id"));
-        if let Some(Ok(id)) = text.map(|text| kind.resolve(text, document.id.group())) {
-            found(kind, id, user());
-        }
-    };
-    match document.kind {
-        Kind::VirtualNetwork => {
-            for item in json::objects(properties, Kind::Subnet.list_name()) {
-                let name = json::text(item, "name").unwrap_or_default();
-                let user = || format!("{}/subnets/{name}", document.id);
-                if let Some(properties) = json::object(item, "properties") {
-                    refer(properties, "routeTable", Kind::RouteTable, &user);
-                    refer(
-                        properties,
-                        "networkSecurityGroup",
-                        Kind::NetworkSecurityGroup,
-                        &user,
-                    );
-                }
-            }
-        }
-        Kind::NetworkInterface => refer(
-            properties,
-            "networkSecurityGroup",
-            Kind::NetworkSecurityGroup,
-            &own,
-        ),
-        Kind::Connection => {
-            for name in ["virtualNetworkGateway1", "virtualNetworkGateway2"] {
-                refer(properties, name, Kind::VirtualNetworkGateway, &own);
-            }
-            let site = Kind::LocalNetworkGateway;
-            refer(properties, "localNetworkGateway2", site, &own);
-        }
-        _ => {}
-    }
-    if has_ip_configurations(document.kind) {
-        for item in json::objects(properties, IP_CONFIGURATIONS) {
-            let name = json::text(item, "name").unwrap_or_default();
-            let user = || format!("{}/{IP_CONFIGURATIONS}/{name}", document.id);
-            if let Some(properties) = json::object(item, "properties") {
-                refer(properties, "subnet", Kind::Subnet, &user);
-                refer(properties, "publicIPAddress", Kind::PublicIpAddress, &user);
-            }
-        }
-    }
 }

@@ -192,6 +192,10 @@ impl<'a> ChangeSet<'a> {
             return Err(not_found(&Target::known(Kind::Connection, connection)));
         }
         let key = match change {
+            SharedKeyChange::Set(key) if key.is_empty() => {
+                let message = "The shared key is empty: give another, or reset it.";
+                return Err(ArmError::new("InvalidSharedKey", message).at(connection.as_str()));
+            }
             SharedKeyChange::Set(key) => key.clone(),
             SharedKeyChange::Reset(length) if (1..=LONGEST_KEY).contains(length) => {
                 self.assign.shared_key(*length)

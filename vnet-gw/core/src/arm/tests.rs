@@ -1,5 +1,8 @@
 //! Sets of changes, from outside.
 
+mod gateways;
+mod networks;
+mod random;
 mod single;
 mod support;
 mod what_if;

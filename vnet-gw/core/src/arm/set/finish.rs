@@ -22,13 +22,6 @@ impl ChangeSet<'_> {
         if self.documents.is_empty() && self.keys.is_empty() {
             return Ok(self.applied(None));
         }
-        self.check_in_use()?;
-        let mut read = BTreeMap::clone(&self.base.read);
-        for (id, document) in &self.documents {
-            if document.is_none() {
-                read.remove(id);
-            }
-        }
         let changed = self.documents.iter().filter(|(_, d)| d.is_some());
         let rekeyed = self.keys.iter().filter(|(_, key)| key.is_some());
         let ids: BTreeSet<ResourceId> = changed
@@ -36,16 +29,24 @@ impl ChangeSet<'_> {
             .chain(rekeyed.map(|(id, _)| id))
             .cloned()
             .collect();
-        self.read(&ids, &mut read)?;
+        let fresh = self.read(&ids)?;
+        let mut read = BTreeMap::clone(&self.base.read);
+        for (id, document) in &self.documents {
+            if document.is_none() {
+                read.remove(id);
+            }
+        }
+        read.extend(fresh);
+        self.check_in_use(&read)?;
         let mut topology = settle(read.values().map(|read| &**read))?;
         let keyed = self.make_keys(&topology);
         if !keyed.is_empty() {
-            self.read(&keyed, &mut read)?;
+            read.extend(self.read(&keyed)?);
             topology = settle(read.values().map(|read| &**read))?;
         }
         self.addresses_stay(&topology)?;
         let written = self.write_back(&topology);
-        self.read(&written, &mut read)?;
+        read.extend(self.read(&written)?);
         self.forget_what_is_as_it_was();
         Ok(self.applied(Some((topology, read))))
     }
@@ -53,21 +54,26 @@ impl ChangeSet<'_> {
     /// What a set changed and changed back is not changed.
     fn forget_what_is_as_it_was(&mut self) {
         let base = self.base;
+        self.keys
+            .retain(|id, key| key.as_ref() != base.keys.get(id));
+        let keys = &self.keys;
         self.documents
             .retain(|id, document| match (document, base.documents.get(id)) {
                 (None, None) => false,
                 (Some(new), Some(old)) => {
-                    !(Arc::ptr_eq(new, old) || (new.body == old.body && new.origin == old.origin))
+                    let same = new.body == old.body && new.origin == old.origin;
+                    // A PUT with another key changes the resource, though not what is shown of it.
+                    let rekeyed = keys.contains_key(id) && new.etag != old.etag;
+                    !same || rekeyed
                 }
                 _ => true,
             });
-        self.keys
-            .retain(|id, key| key.as_ref() != base.keys.get(id));
         self.groups
             .retain(|id, group| group.as_ref() != base.groups.get(id));
     }
 
-    fn check_in_use(&self) -> Result<(), ArmError> {
+    /// `read` is what the set leaves.
+    fn check_in_use(&self, read: &Reads) -> Result<(), ArmError> {
         let mut removed: BTreeMap<ResourceId, Kind> = BTreeMap::new();
         for (id, new) in &self.documents {
             let Some(old) = self.base.documents.get(id) else {
@@ -88,29 +94,24 @@ impl ChangeSet<'_> {
         if removed.is_empty() {
             return Ok(());
         }
-        let unchanged = self.base.documents.iter();
-        let unchanged = unchanged.filter(|(id, _)| !self.documents.contains_key(*id));
-        let changed = self.documents.values().flatten();
-        let documents = unchanged.map(|(_, document)| document).chain(changed);
         let mut errors = Errors::default();
-        for error in in_use::check(&removed, documents.map(|document| &**document)) {
+        for error in in_use::check(&removed, read.values().map(|read| &**read)) {
             errors.push(error);
         }
         errors.into_result()
     }
 
-    /// Reads documents of the set.
-    fn read(&self, ids: &BTreeSet<ResourceId>, read: &mut Reads) -> Result<(), ArmError> {
+    /// Reads documents, as the set leaves them.
+    fn read(&self, ids: &BTreeSet<ResourceId>) -> Result<Reads, ArmError> {
         let mut errors = Errors::default();
-        for id in ids {
-            if let Some(document) = self.document(id) {
-                let result = self.read_one(document);
-                if let Some(result) = errors.keep(result) {
-                    read.insert(id.clone(), Arc::new(result));
-                }
+        let mut read = Reads::new();
+        for document in ids.iter().filter_map(|id| self.document(id)) {
+            if let Some(result) = errors.keep(self.read_one(document)) {
+                read.insert(document.id.clone(), Arc::new(result));
             }
         }
-        errors.into_result()
+        errors.into_result()?;
+        Ok(read)
     }
 
     fn read_one(&self, document: &Document) -> Result<ReadDocument, ArmError> {
@@ -156,28 +157,22 @@ impl ChangeSet<'_> {
         let mut errors = Errors::default();
         let before = &self.base.topology;
         let unchanged = |id: &ResourceId| !self.documents.contains_key(id);
-        for (id, old) in &before.network_interfaces {
-            let Some(new) = topology.network_interfaces.get(id) else {
-                continue;
-            };
-            let same = old.ip_configurations == new.ip_configurations;
-            if same || !unchanged(id) {
-                continue;
-            }
-            for (old, new) in old.ip_configurations.iter().zip(&new.ip_configurations) {
-                if old.private_ip_address != new.private_ip_address {
-                    errors.push(moved(topology, id, old.private_ip_address, &old.subnet));
+        let (old, new) = (&before.network_interfaces, &topology.network_interfaces);
+        for (id, old, new) in in_both(old, new).filter(|(_, old, new)| old != new) {
+            let pairs = old.ip_configurations.iter().zip(&new.ip_configurations);
+            for (one, other) in pairs.filter(|_| unchanged(id)) {
+                if one.private_ip_address != other.private_ip_address {
+                    errors.push(moved(topology, id, one.private_ip_address, &one.subnet));
                 }
             }
         }
-        for (id, old) in &before.virtual_network_gateways {
-            let Some(new) = topology.virtual_network_gateways.get(id) else {
-                continue;
-            };
-            if !unchanged(id) {
-                continue;
-            }
-            for (one, other) in old.ip_configurations.iter().zip(&new.ip_configurations) {
+        let (old, new) = (
+            &before.virtual_network_gateways,
+            &topology.virtual_network_gateways,
+        );
+        for (id, old, new) in in_both(old, new).filter(|(_, old, new)| old != new) {
+            let pairs = old.ip_configurations.iter().zip(&new.ip_configurations);
+            for (one, other) in pairs.filter(|_| unchanged(id)) {
                 if one.private_ip_address != other.private_ip_address {
                     errors.push(moved(topology, id, one.private_ip_address, &old.subnet));
                 }
@@ -291,6 +286,19 @@ impl ChangeSet<'_> {
     }
 }
 
+/// What two maps both have, without a search for each.
+fn in_both<'m, K: Ord, V>(
+    one: &'m BTreeMap<K, V>,
+    other: &'m BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'m K, &'m V, &'m V)> {
+    let mut others = other.iter().peekable();
+    one.iter().filter_map(move |(key, value)| {
+        while others.next_if(|(other, _)| *other < key).is_some() {}
+        let (_, other) = others.next_if(|(other, _)| *other == key)?;
+        Some((key, value, other))
+    })
+}
+
 fn change_map<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
     for (key, value) in changes {
         match value {
@@ -308,7 +316,7 @@ fn change_map<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V
 pub(in crate::arm) fn within(mut error: ArmError, id: &ResourceId) -> ArmError {
     error.target = Some(match error.target {
         Some(target) if target.starts_with('/') => target,
-        Some(path) => format!("{id}.{path}"),
+        Some(path) => format!("{id}: {path}"),
         None => id.to_string(),
     });
     error.details = error.details.into_iter().map(|e| within(e, id)).collect();

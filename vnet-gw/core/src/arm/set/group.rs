@@ -3,7 +3,7 @@
 use super::ChangeSet;
 use crate::{
     arm::{GroupId, Outcome, ResourceGroup, Target},
-    model::{ArmError, ResourceId},
+    model::{ArmError, ResourceId, normalise_location},
 };
 
 impl ChangeSet<'_> {
@@ -24,15 +24,20 @@ impl ChangeSet<'_> {
     }
 
     pub(super) fn put_group(&mut self, group: &ResourceGroup) -> Result<Outcome, ArmError> {
+        let location = normalise_location(&group.location);
         let Some(known) = self.group(&group.id) else {
-            self.groups.insert(group.id.clone(), Some(group.clone()));
+            let group = ResourceGroup {
+                location,
+                ..group.clone()
+            };
+            self.groups.insert(group.id.clone(), Some(group));
             return Ok(Outcome::Created);
         };
-        if known.location != group.location {
+        if known.location != location {
             let message = format!(
                 "Invalid resource group location '{}'. The resource group already exists in \
                  location '{}'.",
-                group.location, known.location
+                location, known.location
             );
             let at = known.id.to_string();
             return Err(ArmError::new("InvalidResourceGroupLocation", message).at(at));

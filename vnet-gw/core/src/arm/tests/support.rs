@@ -17,7 +17,7 @@ pub(super) const GROUP: &str = "/subscriptions/s/resourceGroups/g";
 /// Counts, so that what is made up is known.
 #[derive(Default)]
 pub(super) struct Counting {
-    guids: usize,
+    pub(super) guids: usize,
     keys: usize,
     pub(super) pool: Vec<IpAddr>,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::arm::{Change, ChangeType, diff};
+use crate::arm::{Change, ChangeType, SharedKeyChange, diff};
+use crate::secret::Secret;
 
 fn table(routes: Value, tags: Value) -> Change {
     put(
@@ -114,4 +115,20 @@ fn every_kind_of_change_is_told_with_its_paths() {
         ])
     );
     assert_eq!(diff(&world.state, &world.state, &BTreeSet::new()), []);
+}
+
+#[test]
+fn a_key_is_told_and_not_shown() {
+    let mut world = World::new();
+    super::gateways::two_connected(&mut world);
+    let before = world.state.clone();
+    world.does(&[Change::SharedKey {
+        connection: id("connections/c12"),
+        change: SharedKeyChange::Set(Secret::new(*b"VerySecret1")),
+    }]);
+    let changes = diff(&before, &world.state, &BTreeSet::new());
+    assert_eq!(changes.len(), 1);
+    let text = changes[0].to_value().to_string();
+    assert!(text.contains("properties.sharedKey"), "{text}");
+    assert!(!text.contains("VerySecret1"), "{text}");
 }
