@@ -1,6 +1,7 @@
 //! From the text of a template to a topology, through the public API.
 
 mod connections;
+mod documents;
 mod evaluated;
 mod exported;
 mod functions;
@@ -10,9 +11,12 @@ mod peerings;
 mod policies;
 mod properties;
 mod random;
+mod remembered;
 mod rules;
 mod scale;
 mod secrets;
+mod security;
+mod store;
 mod support;
 mod template;
 mod vpn;
