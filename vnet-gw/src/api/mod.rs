@@ -33,6 +33,8 @@ mod resources;
 mod route;
 mod server;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Call, Peer, Query, RequestIds};
 pub use operations::{Begun, Operations, Outcome};
@@ -75,9 +77,21 @@ pub struct Settings {
     pub location: String,
 }
 
-/// The whole API as a service. `open` are routes that need no token. Requests must carry a [`Peer`].
-pub fn router(api: Arc<Api>, open: Router) -> Router {
-    open.fallback(move |request: Request| answer(Arc::clone(&api), request))
+/// Routes of others that are served beside the resources.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// For everybody, known or not: where to sign in, and signing in.
+    pub open: Router,
+    /// For whoever may do everything, on the Unix socket only.
+    pub admin: Router,
+}
+
+/// The whole API as a service. Requests must carry a [`Peer`].
+pub fn router(api: Arc<Api>, routes: Routes) -> Router {
+    routes
+        .open
+        .merge(routes.admin.route_layer(from_fn(gate::admin)))
+        .fallback(move |request: Request| answer(Arc::clone(&api), request))
         .layer(from_fn(envelope::envelope))
 }
 

@@ -140,7 +140,7 @@ impl Api {
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
             Err(_) => {
-                let work = async move { told(carried.await).map(|()| None) };
+                let work = async move { until_carried(carried).await.map(|()| None) };
                 let subscription = subscription_of(&target.id);
                 Ok(self.operations.begin(call, subscription, work).both())
             }
@@ -149,31 +149,28 @@ impl Api {
 
     /// The answer to a PUT that is durable.
     async fn written(&self, call: &Call, target: &Target, receipt: Receipt) -> Answer {
-        let status = match receipt.outcomes.first() {
-            Some(Outcome::Created) => StatusCode::CREATED,
-            _ => StatusCode::OK,
-        };
         let Receipt {
+            outcomes,
             warnings,
             mut carried,
             ..
         } = receipt;
-        // Gateways and connections take their time, and Azure's clients expect it.
-        let patience = match target.kind {
-            Kind::VirtualNetworkGateway | Kind::Connection => Duration::ZERO,
-            _ => PATIENCE,
+        let outcome = outcomes.first();
+        let status = match outcome {
+            Some(Outcome::Created) => StatusCode::CREATED,
+            _ => StatusCode::OK,
         };
-        let done = timeout(patience, &mut carried).await;
-        let waits = done.is_err();
-        if let Ok(outcome) = done {
+        // Gateways and connections take their time in Azure, and clients expect that.
+        let long = matches!(target.kind, Kind::VirtualNetworkGateway | Kind::Connection)
+            && outcome != Some(&Outcome::Unchanged);
+        if !long && let Ok(outcome) = timeout(PATIENCE, &mut carried).await {
             told(outcome)?;
+            let value = self.shown(target).await?;
+            return Ok(with_warnings(with_etag(status, value), &warnings));
         }
         let value = self.shown(target).await?;
         let response = with_warnings(with_etag(status, value), &warnings);
-        if !waits {
-            return Ok(response);
-        }
-        let work = async move { told(carried.await).map(|()| None) };
+        let work = async move { until_carried(carried).await.map(|()| None) };
         let begun = self
             .operations
             .begin(call, subscription_of(&target.id), work);
