@@ -32,6 +32,7 @@ mod refusal;
 mod resources;
 mod route;
 mod server;
+mod start;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,8 @@ pub use call::{Call, Peer, Query, RequestIds};
 pub use operations::{Begun, Operations, Outcome};
 pub use path::Path;
 pub use refusal::{Answer, Refusal};
-pub use server::{Listen, ListenError, Server, Tls};
+pub use server::{Listen, ListenError, Server};
+pub use start::{Addresses, ApiOptions, DEFAULT, Place, Serving, start};
 
 use std::{collections::BTreeMap, sync::Arc};
 

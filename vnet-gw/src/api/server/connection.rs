@@ -10,6 +10,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
@@ -20,7 +21,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::{Tls, patient::Patient};
+use super::patient::Patient;
 use crate::{api::Peer, identity};
 
 /// How long a TLS handshake may take.
@@ -60,7 +61,7 @@ impl Places {
 
 pub(super) async fn accept_tls(
     listener: TcpListener,
-    tls: Tls,
+    tls: Arc<ServerConfig>,
     router: Router,
     places: Places,
     mut ended: watch::Receiver<bool>,
@@ -75,7 +76,7 @@ pub(super) async fn accept_tls(
         };
         // An answer is one write; it must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let acceptor = TlsAcceptor::from(tls());
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls));
         let (router, ended) = (router.clone(), ended.clone());
         tokio::spawn(async move {
             let secured = timeout(HANDSHAKE, acceptor.accept(stream)).await;

@@ -28,16 +28,13 @@ const LOCAL: usize = 256;
 /// How long requests that are under way have when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The TLS side of a connection that is accepted now: certificates change while it runs.
-pub type Tls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
-
 /// Where the API is served.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// Over TLS.
     pub addresses: Vec<SocketAddr>,
     /// Nothing is served over the network without it.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<ServerConfig>>,
     pub socket: PathBuf,
     /// Who besides root and the daemon's own user may open the socket.
     pub group: Option<u32>,
@@ -117,7 +114,7 @@ impl Drop for Server {
 async fn serve(
     router: Router,
     sockets: Sockets,
-    tls: Option<Tls>,
+    tls: Option<Arc<ServerConfig>>,
     mut ended: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let network = connection::Places::new(NETWORK);
