@@ -3,14 +3,12 @@
 use axum::{
     extract::Request,
     http::{HeaderMap, StatusCode, header, request::Parts},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 
 use super::{Api, Call, Path, Peer, Query, Refusal, RequestIds, body};
 use crate::{
     engine::{Caller, Who},
-    identity::{Access, Denied, Permission},
+    identity::{Access, Denied},
 };
 
 /// The longest token that is looked at.
@@ -42,23 +40,6 @@ pub(super) async fn enter(api: &Api, request: Request) -> Result<Call, Refusal> 
     };
     let call = read(parts, body, &base, who, access, address).await?;
     Ok(call)
-}
-
-/// For the administrator of this host only.
-pub(super) async fn admin(request: Request, next: Next) -> Response {
-    match request.extensions().get::<Peer>() {
-        Some(Peer::Local(_, access)) if access.allows(Permission::Secrets, "/") => {
-            next.run(request).await
-        }
-        Some(Peer::Local(..)) => Refusal::new(
-            StatusCode::FORBIDDEN,
-            "AuthorizationFailed",
-            "This is for root, and for the user that the daemon runs as.",
-        )
-        .into_response(),
-        // Over the network there is no such thing.
-        _ => Refusal::no_such_path(request.uri().path()).into_response(),
-    }
 }
 
 async fn read(

@@ -79,21 +79,9 @@ pub struct Settings {
     pub location: String,
 }
 
-/// Routes of others that are served beside the resources.
-#[derive(Clone, Debug, Default)]
-pub struct Routes {
-    /// For everybody, known or not: where to sign in, and signing in.
-    pub open: Router,
-    /// For whoever may do everything, on the Unix socket only.
-    pub admin: Router,
-}
-
-/// The whole API as a service. Requests must carry a [`Peer`].
-pub fn router(api: Arc<Api>, routes: Routes) -> Router {
-    routes
-        .open
-        .merge(routes.admin.route_layer(from_fn(gate::admin)))
-        .fallback(move |request: Request| answer(Arc::clone(&api), request))
+/// The whole API as a service. `open` are routes that need no token. Requests must carry a [`Peer`].
+pub fn router(api: Arc<Api>, open: Router) -> Router {
+    open.fallback(move |request: Request| answer(Arc::clone(&api), request))
         .layer(from_fn(envelope::envelope))
 }
 

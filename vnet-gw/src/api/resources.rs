@@ -68,6 +68,7 @@ impl Api {
 
     async fn put(&self, call: &Call, target: Target) -> Answer {
         let body = call.object()?;
+        read_tags(body.get("tags"))?;
         let put = Put {
             target: target.clone(),
             body,

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use tokio::sync::mpsc;
 
-use super::{Api, Listen, ListenError, Operations, Routes, Server, Settings};
+use super::{Api, Listen, ListenError, Operations, Server, Settings};
 use crate::{
     control::{Asked, RuntimeDir},
     datapath::Instance,
@@ -134,13 +134,11 @@ pub fn start(
             tenant: identity.tenant().to_owned(),
             location: options.location.clone(),
         },
+        administration: identity::admin(Arc::clone(&identity)),
     });
-    let routes = Routes {
-        open: match tls {
-            Some(_) => identity::router(Arc::clone(&identity)),
-            None => Router::new(),
-        },
-        admin: identity::admin(identity),
+    let open = match tls {
+        Some(_) => identity::router(Arc::clone(&identity)),
+        None => Router::new(),
     };
     let listen = Listen {
         addresses,
@@ -148,14 +146,14 @@ pub fn start(
         socket: place.runtime_dir.api_socket(place.instance),
         group: place.group,
     };
-    let server = match Server::start(Arc::clone(&api), routes.clone(), &listen) {
+    let server = match Server::start(Arc::clone(&api), open.clone(), &listen) {
         Err(error @ ListenError::Address { .. }) if options.listen == Addresses::Default => {
             log::warn!("api: {error}. It is served on the Unix socket only");
             let local = Listen {
                 addresses: Vec::new(),
                 ..listen
             };
-            Server::start(api, routes, &local)
+            Server::start(api, open, &local)
         }
         started => started,
     }?;

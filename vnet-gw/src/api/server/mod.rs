@@ -17,7 +17,7 @@ use axum::Router;
 use rustls::ServerConfig;
 use tokio::{runtime, sync::watch};
 
-use super::{Api, Routes, router};
+use super::{Api, router};
 pub use listen::ListenError;
 use listen::{Listener, Sockets};
 
@@ -56,7 +56,7 @@ impl Server {
     /// # Errors
     ///
     /// Where an address or the socket cannot be had.
-    pub fn start(api: Arc<Api>, routes: Routes, listen: &Listen) -> Result<Self, ListenError> {
+    pub fn start(api: Arc<Api>, open: Router, listen: &Listen) -> Result<Self, ListenError> {
         let sockets = Sockets::bind(listen)?;
         let addresses = sockets.addresses();
         let tls = listen.tls.clone();
@@ -68,7 +68,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("api".to_owned())
             .spawn(move || {
-                let served = runtime.block_on(serve(router(api, routes), sockets, tls, ended));
+                let served = runtime.block_on(serve(router(api, open), sockets, tls, ended));
                 if let Err(error) = served {
                     log::error!("api: {error}; it is not served any more");
                 }

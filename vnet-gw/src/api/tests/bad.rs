@@ -196,10 +196,10 @@ async fn routes_beside_the_resources_are_for_whom_they_are() {
     let told = bed.ask_as("", "PUT", "/open", None).await;
     assert_eq!(told.is(405).code(), "MethodNotAllowed");
     // Root over the network is not root of this host.
-    let told = bed.ask_as("root", "GET", "/vnet-gw/x", None).await;
-    assert_eq!(told.is(404).code(), "NotFound");
+    let told = bed.ask_as("root", "GET", "/vnet-gw/principals", None).await;
+    assert_eq!(told.is(403).code(), "AuthorizationFailed");
     for (access, status) in [(Access::everything(), 200), (Access::looking(), 403)] {
-        let mut one = request("", "GET", "/vnet-gw/x");
+        let mut one = request("", "GET", "/vnet-gw/principals");
         one.extensions_mut().insert(Peer::Local(Who::File, access));
         bed.send(one).await.is(status);
     }

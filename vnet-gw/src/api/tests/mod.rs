@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{Api, Operations, Peer, Routes, Settings};
+use super::{Api, Operations, Peer, Settings};
 use crate::{
     engine::{EngineOptions, Running, Who, Writer},
     identity::{Access, Authenticator, Denied, Role},
@@ -102,14 +102,11 @@ impl Bed {
                 tenant: "tenant".to_owned(),
                 location: "local".to_owned(),
             },
+            administration: Router::new().route("/vnet-gw/principals", get(|| async { "{}" })),
         });
-        let admin = Router::new().route("/vnet-gw/x", get(|| async { "{}" }));
-        let routes = Routes {
-            open: Router::new().route("/open", get(|| async { "{}" })),
-            admin,
-        };
+        let open = Router::new().route("/open", get(|| async { "{}" }));
         Self {
-            router: super::router(Arc::clone(&api), routes),
+            router: super::router(Arc::clone(&api), open),
             api,
             _running: running,
         }
