@@ -15,6 +15,7 @@
 mod carry;
 mod change;
 mod clean;
+pub mod deployment;
 mod diff;
 mod document;
 mod in_use;

@@ -21,14 +21,14 @@ const SHORT: usize = 4;
 const KEYS: [&str; 3] = ["sharedKey", "authorizationKey", "radiusServerSecret"];
 
 /// Whether a property is a key.
-pub(super) fn is_key(name: &str) -> bool {
+pub(crate) fn is_key(name: &str) -> bool {
     KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))
 }
 
 /// The texts to hide: the values of secure parameters and of properties that are keys, and what
 /// expressions make of either.
 #[derive(Default)]
-pub(super) struct Hidden {
+pub(crate) struct Hidden {
     /// In lower case (ASCII), since a name may come back in another case.
     texts: RefCell<Vec<Zeroizing<String>>>,
     /// What is being evaluated is a key itself, with the literals in it.
@@ -37,7 +37,7 @@ pub(super) struct Hidden {
 
 impl Hidden {
     /// Hides a text and its segments: a name is told segment by segment.
-    pub(super) fn text(&self, text: &str) {
+    pub(crate) fn text(&self, text: &str) {
         let segments = text.split(['/', '@']).filter(|part| part.len() >= SHORT);
         let closed_up: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         for text in [text, text.trim(), &closed_up].into_iter().chain(segments) {
@@ -62,13 +62,13 @@ impl Hidden {
     }
 
     /// Hides every text in a value.
-    pub(super) fn value(&self, value: &Value) {
+    pub(crate) fn value(&self, value: &Value) {
         leaves(value, &mut |text| self.text(text));
     }
 
     /// Hides what an expression made of hidden texts. Where one of them is still in it, the rest
     /// was not hidden before; a name with a key in it, made a million times, is not noted.
-    pub(super) fn derived(&self, value: &Value) {
+    pub(crate) fn derived(&self, value: &Value) {
         leaves(value, &mut |text| {
             if !self.has(text) {
                 self.text(text);
@@ -77,7 +77,7 @@ impl Hidden {
     }
 
     /// Whether a value has a hidden text in it.
-    pub(super) fn is_in(&self, value: &Value) -> bool {
+    pub(crate) fn is_in(&self, value: &Value) -> bool {
         if self.texts.borrow().is_empty() {
             return false;
         }
@@ -101,12 +101,12 @@ impl Hidden {
     }
 
     /// Whether what is being evaluated is a key, so that its literals are not to be shown.
-    pub(super) fn within_key(&self) -> bool {
+    pub(crate) fn within_key(&self) -> bool {
         self.within_key.get()
     }
 
     /// Does something that is, or is not, part of a key.
-    pub(super) fn during<T>(&self, key: bool, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn during<T>(&self, key: bool, work: impl FnOnce() -> T) -> T {
         let before = self.within_key.replace(key);
         let result = work();
         self.within_key.set(before);
@@ -114,7 +114,7 @@ impl Hidden {
     }
 
     /// The error without what is hidden.
-    pub(super) fn scrub(&self, mut error: ArmError) -> ArmError {
+    pub(crate) fn scrub(&self, mut error: ArmError) -> ArmError {
         error.message = self.cover(&error.message);
         error.target = error.target.map(|target| self.cover(&target));
         error.details = error.details.into_iter().map(|e| self.scrub(e)).collect();

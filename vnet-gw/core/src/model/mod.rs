@@ -43,8 +43,8 @@
 
 mod addresses;
 mod document;
-mod error;
-mod hidden;
+pub(crate) mod error;
+pub(crate) mod hidden;
 mod id;
 mod ipsec;
 mod kind;
@@ -56,7 +56,7 @@ mod read;
 mod rules;
 mod security;
 mod shared;
-mod template;
+pub(crate) mod template;
 mod types;
 mod vpn;
 

@@ -64,6 +64,17 @@ impl<'c> Around<'c> {
         })
     }
 
+    /// Inside a deployment that is carried out.
+    pub(crate) fn during<'d>(&self, runtime: &'d dyn Runtime) -> Around<'d>
+    where
+        'c: 'd,
+    {
+        Around {
+            runtime: Some(runtime),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn runtime(&self) -> Option<&'c dyn Runtime> {
         self.runtime
     }

@@ -10,6 +10,9 @@ use crate::model::ArmError;
 /// Iterations of all copies of a template: a count too many by mistake must not take all memory.
 const MAX_ITERATIONS: usize = 2_000_000;
 
+/// What an iteration costs, in bytes made.
+const EACH: usize = 1 << 10;
+
 impl Evaluator<'_> {
     /// `copy: [{name, count, input}]` in an object becomes arrays of it.
     pub(super) fn property_copies(
@@ -62,7 +65,10 @@ impl Evaluator<'_> {
         match (count, total) {
             (Some(count), Some(total)) if total <= MAX_ITERATIONS => {
                 self.iterations.set(total);
-                Ok((name.to_owned(), count))
+                let name = name.to_owned();
+                self.spend_bytes(count.saturating_mul(EACH))
+                    .map_err(|error| error.at(".count"))?;
+                Ok((name, count))
             }
             (None, _) => {
                 Err(invalid("The count must be an integer of 0 or more: correct it.").at(".count"))

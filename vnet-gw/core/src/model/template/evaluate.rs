@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cell::{Cell, OnceCell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
 };
 
 use serde_json::Value;
@@ -31,10 +31,10 @@ const MAX_CHAIN: usize = 64;
 const STEP: usize = 32;
 
 /// Parameters, variables and the deployment's own values; each is evaluated once, when first used.
-pub(super) struct Evaluator<'t> {
-    pub(super) options: &'t DeployOptions,
+pub(crate) struct Evaluator<'t> {
+    pub(crate) options: &'t DeployOptions,
     /// What the errors must not show.
-    pub(super) hidden: &'t Hidden,
+    pub(crate) hidden: &'t Hidden,
     pub(super) parameters: BTreeMap<String, Parameter<'t>>,
     pub(super) variables: BTreeMap<String, Lazy<'t>>,
     /// Parameters and variables being evaluated, to find one that uses itself.
@@ -46,10 +46,14 @@ pub(super) struct Evaluator<'t> {
     /// How many of `active` are defaults of parameters.
     defaults: Cell<usize>,
     guids: Cell<u64>,
+    /// The value of a secure parameter was used.
+    tainted: Cell<bool>,
+    /// Names of secure parameters, in lower case.
+    pub(super) secure: BTreeSet<String>,
 }
 
 /// A parameter: the value of the deployment, or the default of the template.
-pub(super) enum Parameter<'t> {
+pub(crate) enum Parameter<'t> {
     Given(&'t Value),
     /// None is given, and none is needed.
     Null,
@@ -58,11 +62,13 @@ pub(super) enum Parameter<'t> {
     Missing,
 }
 
-pub(super) struct Lazy<'t> {
+pub(crate) struct Lazy<'t> {
     source: Cow<'t, Node<'t>>,
     value: OnceCell<Value>,
     /// The default of a secure parameter.
     secure: bool,
+    /// Made of the value of a secure parameter.
+    tainted: Cell<bool>,
 }
 
 impl<'t> Lazy<'t> {
@@ -71,6 +77,7 @@ impl<'t> Lazy<'t> {
             source,
             value: OnceCell::new(),
             secure: false,
+            tainted: Cell::new(false),
         }
     }
 
@@ -81,7 +88,7 @@ impl<'t> Lazy<'t> {
 }
 
 /// An `InvalidTemplate` error whose path is still to come.
-pub(super) fn invalid(message: impl Into<String>) -> ArmError {
+pub(crate) fn invalid(message: impl Into<String>) -> ArmError {
     ArmError::new("InvalidTemplate", message)
 }
 
@@ -91,7 +98,7 @@ pub(super) fn twice() -> ArmError {
 }
 
 /// Puts a step of the path before what the error has.
-pub(super) fn within(mut error: ArmError, step: &str) -> ArmError {
+pub(crate) fn within(mut error: ArmError, step: &str) -> ArmError {
     let rest = error.target.take().unwrap_or_default();
     error.target = Some(format!("{}{rest}", cut(step)));
     error
@@ -110,11 +117,13 @@ impl<'t> Evaluator<'t> {
             spent: Cell::new(0),
             defaults: Cell::new(0),
             guids: Cell::new(0),
+            tainted: Cell::new(false),
+            secure: BTreeSet::new(),
         }
     }
 
     /// Evaluates every string of a value, in place.
-    pub(super) fn evaluate(
+    pub(crate) fn evaluate(
         &self,
         node: &mut Node<'_>,
         around: &Around<'_>,
@@ -168,14 +177,18 @@ impl<'t> Evaluator<'t> {
             Node::Array(items) => items.iter().for_each(|item| self.hide_keys(item, around)),
             Node::Object(fields) => {
                 for (name, item) in fields.iter() {
-                    if is_key(name) {
-                        let _ = self.evaluate_key(&mut item.clone(), around);
-                    } else {
-                        self.hide_keys(item, around);
-                    }
+                    self.hide_key(name, item, around);
                 }
             }
             _ => {}
+        }
+    }
+
+    pub(super) fn hide_key(&self, name: &str, item: &Node<'_>, around: &Around<'_>) {
+        if is_key(name) {
+            let _ = self.evaluate_key(&mut item.clone(), around);
+        } else {
+            self.hide_keys(item, around);
         }
     }
 
@@ -225,7 +238,7 @@ impl<'t> Evaluator<'t> {
         self.spend_bytes(weight(value))
     }
 
-    fn spend_bytes(&self, bytes: usize) -> Result<(), ArmError> {
+    pub(crate) fn spend_bytes(&self, bytes: usize) -> Result<(), ArmError> {
         let spent = self.spent.get().saturating_add(bytes);
         self.spent.set(spent);
         match spent <= self.options.most_work {
@@ -235,6 +248,21 @@ impl<'t> Evaluator<'t> {
                  repeat.",
             )),
         }
+    }
+
+    /// What is left of the work that it may do.
+    pub(crate) fn work_left(&self) -> usize {
+        self.options.most_work.saturating_sub(self.spent.get())
+    }
+
+    /// Counts what the evaluator of a nested template spent.
+    pub(crate) fn spend_with(&self, nested: &Evaluator<'_>) -> Result<(), ArmError> {
+        self.spend_bytes(nested.spent.get())
+    }
+
+    /// Makes all parameters secure.
+    pub(crate) fn all_secure(&mut self) {
+        self.secure = self.parameters.keys().cloned().collect();
     }
 
     /// Whether what is evaluated is the default of a parameter.
@@ -249,7 +277,19 @@ impl<'t> Evaluator<'t> {
         number
     }
 
+    /// Does something, and says whether it used the value of a secure parameter.
+    pub(crate) fn watching<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.tainted.replace(false);
+        let result = work();
+        let tainted = self.tainted.get();
+        self.tainted.set(before || tainted);
+        (result, tainted)
+    }
+
     pub(super) fn parameter(&self, name: &str) -> Result<Cow<'_, Value>, ArmError> {
+        if self.secure.contains(&name.to_lowercase()) {
+            self.tainted.set(true);
+        }
         match self.parameters.get(&name.to_lowercase()) {
             Some(Parameter::Given(value)) => Ok(Cow::Borrowed(value)),
             Some(Parameter::Null) => Ok(Cow::Owned(Value::Null)),
@@ -291,6 +331,9 @@ impl<'t> Evaluator<'t> {
         name: &str,
     ) -> Result<Cow<'a, Value>, ArmError> {
         if let Some(value) = lazy.value.get() {
+            if lazy.tainted.get() {
+                self.tainted.set(true);
+            }
             return Ok(Cow::Borrowed(value));
         }
         let key = format!("{group}('{}')", name.to_lowercase());
@@ -312,12 +355,15 @@ impl<'t> Evaluator<'t> {
         let mut node = lazy.source.clone().into_owned();
         // A variable of many things, one of which is the key, is none itself.
         let key = lazy.secure || (self.hidden.within_key() && node.as_str().is_some());
-        let result = if key {
-            self.evaluate_key(&mut node, &Around::default())
-        } else {
-            self.hidden
-                .during(false, || self.evaluate(&mut node, &Around::default()))
-        };
+        let (result, tainted) = self.watching(|| {
+            if key {
+                self.evaluate_key(&mut node, &Around::default())
+            } else {
+                self.hidden
+                    .during(false, || self.evaluate(&mut node, &Around::default()))
+            }
+        });
+        lazy.tainted.set(tainted);
         self.active.borrow_mut().pop();
         self.defaults.set(self.defaults.get() - default);
         result.map_err(|error| {

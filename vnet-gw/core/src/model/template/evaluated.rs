@@ -53,7 +53,7 @@ const NOT_IN_BODY: [&str; 12] = [
 ];
 
 impl EvaluatedResource {
-    pub(super) fn new(
+    pub(crate) fn new(
         path: String,
         resource_type: String,
         names: Vec<String>,

@@ -1,21 +1,23 @@
 //! An ARM deployment template, with its expressions evaluated and its loops unrolled: a list of
 //! resources, each with its full type, its names and what it says.
 
-mod around;
+pub(crate) mod around;
 mod copies;
-mod depends;
-mod evaluate;
+pub(crate) mod depends;
+pub(crate) mod evaluate;
 mod evaluated;
 mod expression;
 mod functions;
 pub(super) mod json;
-pub(super) mod node;
-mod parameters;
-mod resources;
+pub(crate) mod node;
+pub(crate) mod outputs;
+pub(crate) mod parameters;
+pub(crate) mod resources;
 
 use std::{borrow::Cow, cell::OnceCell};
 
 pub use self::evaluated::{EvaluatedResource, template_resources};
+pub(crate) use self::functions::murmur_hash64;
 use self::{
     around::Around,
     depends::Dependencies,
@@ -83,7 +85,7 @@ pub(super) fn read<'t>(
         ));
         return Vec::new();
     };
-    check_top_level(&root, errors);
+    check_top_level(&root, &["deploymenttemplate.json"], errors);
     let resources = root.take("resources");
     let evaluator = match evaluator(&root, options, hidden) {
         Ok(evaluator) => evaluator,
@@ -101,7 +103,7 @@ pub(super) fn read<'t>(
         ));
         return Vec::new();
     };
-    let mut instances = resources::list(&evaluator, resources, errors);
+    let mut instances = resources::list(&evaluator, resources, &Around::default(), errors);
     let order = Dependencies::of(&instances).and_then(|all| all.order(&instances));
     let order = match order {
         Ok(order) if errors.is_empty() => order,
@@ -110,9 +112,9 @@ pub(super) fn read<'t>(
             if errors.is_empty() {
                 errors.keep(order);
             }
-            instances
-                .iter_mut()
-                .for_each(|instance| instance.hide_keys(&evaluator));
+            for instance in &instances {
+                instance.hide_keys(&evaluator);
+            }
             return Vec::new();
         }
     };
@@ -137,7 +139,7 @@ pub(super) fn read<'t>(
     found
 }
 
-fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
+pub(crate) fn check_top_level(root: &Fields<'_>, schemas: &[&str], errors: &mut Errors) {
     for (name, value) in root.iter() {
         match TOP_LEVEL
             .iter()
@@ -170,19 +172,20 @@ fn check_top_level(root: &Fields<'_>, errors: &mut Errors) {
         .rsplit('/')
         .next()
         .unwrap_or_default();
-    if !matches!(file, "" | "deploymenttemplate.json") {
+    if !file.is_empty() && !schemas.contains(&file) {
         errors.push(
             invalid(format!(
-                "'{}' is not the schema of a resource group's template, which is \
-                 deploymentTemplate.json: give that kind of file.",
-                cut(file)
+                "'{}' is not the schema of this kind of template, which is {}: give that kind of \
+                 file.",
+                cut(file),
+                schemas.join(" or ")
             ))
             .at("$schema"),
         );
     }
 }
 
-fn evaluator<'t>(
+pub(crate) fn evaluator<'t>(
     root: &'t Fields<'t>,
     options: &'t DeployOptions,
     hidden: &'t Hidden,

@@ -13,7 +13,7 @@ use crate::model::path::Path;
 
 /// A JSON value.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::model) enum Node<'t> {
+pub(crate) enum Node<'t> {
     #[default]
     Null,
     Bool(bool),
@@ -25,17 +25,17 @@ pub(in crate::model) enum Node<'t> {
 
 /// The fields of an object, in its order; a name may be there twice.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::model) struct Fields<'t>(Vec<(Cow<'t, str>, Node<'t>)>);
+pub(crate) struct Fields<'t>(Vec<(Cow<'t, str>, Node<'t>)>);
 
 impl<'t> Node<'t> {
-    pub(in crate::model) fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(in crate::model) fn as_object(&self) -> Option<&Fields<'t>> {
+    pub(crate) fn as_object(&self) -> Option<&Fields<'t>> {
         match self {
             Self::Object(fields) => Some(fields),
             _ => None,
@@ -43,7 +43,7 @@ impl<'t> Node<'t> {
     }
 
     /// Null, or an array or object without anything in it.
-    pub(in crate::model) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Null => true,
             Self::Array(items) => items.is_empty(),
@@ -54,7 +54,7 @@ impl<'t> Node<'t> {
 
     /// The paths of names that stand in their object already, the first `most` of them. Names
     /// compare without case, but for the symbolic names of resources.
-    pub(in crate::model) fn duplicates(&self, most: usize) -> Vec<String> {
+    pub(crate) fn duplicates(&self, most: usize) -> Vec<String> {
         let mut found = Vec::new();
         self.find_duplicates(Path::Root(""), false, most, &mut found);
         found
@@ -90,7 +90,7 @@ impl<'t> Node<'t> {
     }
 
     /// As the value that expressions compute with.
-    pub(in crate::model) fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
@@ -179,28 +179,28 @@ impl<'t> Fields<'t> {
     }
 
     /// A field by its name, which compares without case.
-    pub(in crate::model) fn get(&self, name: &str) -> Option<&Node<'t>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Node<'t>> {
         self.iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value)
     }
 
-    pub(in crate::model) fn iter(&self) -> impl Iterator<Item = (&str, &Node<'t>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node<'t>)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'t>)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'t>)> {
         self.0.iter_mut().map(|(name, value)| {
             let name: &Cow<'t, str> = name;
             (name.as_ref(), value)
         })
     }
 
-    pub(super) fn into_pairs(self) -> impl Iterator<Item = (Cow<'t, str>, Node<'t>)> {
+    pub(crate) fn into_pairs(self) -> impl Iterator<Item = (Cow<'t, str>, Node<'t>)> {
         self.0.into_iter()
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Option<Node<'t>> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Node<'t>> {
         let at = self
             .0
             .iter()
@@ -209,7 +209,7 @@ impl<'t> Fields<'t> {
     }
 
     /// Puts a field in, instead of one of the same name.
-    pub(super) fn insert(&mut self, name: String, value: Node<'t>) {
+    pub(crate) fn insert(&mut self, name: String, value: Node<'t>) {
         self.take(&name);
         self.0.push((name.into(), value));
     }

@@ -10,6 +10,46 @@ use super::{
 };
 use crate::model::{ArmError, error::cut, hidden::Hidden};
 
+/// The parameters as a deployment shows them: type and value; of a secure one only the type.
+pub(crate) fn shown(
+    evaluator: &Evaluator<'_>,
+    declared: Option<&Fields<'_>>,
+) -> Result<Map<String, Value>, ArmError> {
+    let mut out = Map::new();
+    for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
+        let wanted = declaration
+            .as_object()
+            .and_then(|f| f.get("type")?.as_str());
+        let mut one = Map::new();
+        if let Some(wanted) = wanted {
+            one.insert("type".to_owned(), type_name(wanted).into());
+        }
+        if !evaluator.secure.contains(&name.to_lowercase()) {
+            let (value, tainted) = evaluator.watching(|| evaluator.parameter(name));
+            if !tainted {
+                one.insert("value".to_owned(), value?.into_owned());
+            }
+        }
+        out.insert(name.to_owned(), Value::Object(one));
+    }
+    Ok(out)
+}
+
+/// A type as Azure writes it in answers.
+pub(super) fn type_name(wanted: &str) -> String {
+    const NAMES: [&str; 7] = [
+        "String",
+        "SecureString",
+        "Int",
+        "Bool",
+        "Object",
+        "SecureObject",
+        "Array",
+    ];
+    let known = NAMES.iter().find(|name| name.eq_ignore_ascii_case(wanted));
+    known.map_or_else(|| wanted.to_owned(), |name| (*name).to_owned())
+}
+
 /// Declares the parameters, with the values given in the options.
 pub(super) fn declare<'t>(
     evaluator: &mut Evaluator<'t>,
@@ -21,6 +61,9 @@ pub(super) fn declare<'t>(
     let declared_as = |declaration: &'t Node<'t>| defined(declaration, definitions);
     for (name, declaration) in declared.into_iter().flat_map(Fields::iter) {
         let declaration = declared_as(declaration);
+        if is_secure(declaration) {
+            evaluator.secure.insert(name.to_lowercase());
+        }
         hide(evaluator.hidden, get(given, name), declaration);
     }
     if let Some(stray) = given

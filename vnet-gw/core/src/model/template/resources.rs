@@ -43,11 +43,15 @@ pub(crate) enum Role {
     Existing,
 }
 
+/// What a resource that a loop makes costs, in bytes made.
+const EACH: usize = 16 << 10;
+
 /// Lists the resources of the array, or of the object of symbolic names that `languageVersion` 2.0
 /// has; parents before their nested children.
 pub(crate) fn list<'n>(
     evaluator: &Evaluator<'_>,
     resources: Node<'n>,
+    around: &Around<'static>,
     errors: &mut Errors,
 ) -> Vec<Instance<'n>> {
     let mut reader = Reader {
@@ -57,7 +61,7 @@ pub(crate) fn list<'n>(
     };
     let place = Place {
         parent: None,
-        around: &Around::default(),
+        around,
     };
     reader.list(resources, "resources", &place);
     reader.found
@@ -128,7 +132,13 @@ impl<'n> Reader<'_, '_, 'n> {
                 .push(invalid("A copy is an object: {name, count}.").at(path + ".copy"));
         };
         let copy_path = format!("{path}.copy");
-        match self.evaluator.copy_loop(&mut copy, place.around) {
+        let read = self.evaluator.copy_loop(&mut copy, place.around);
+        let read = read.and_then(|(name, count)| {
+            let cost = self.evaluator.spend_bytes(count.saturating_mul(EACH));
+            cost.map_err(|error| error.at(".count"))?;
+            Ok((name, count))
+        });
+        match read {
             Ok((name, count)) => {
                 let called = Called {
                     copy: Some(&name),
@@ -325,9 +335,10 @@ impl Instance<'_> {
     }
 
     /// Hides its keys, where it will not be evaluated.
-    pub(crate) fn hide_keys(&mut self, evaluator: &Evaluator<'_>) {
-        let fields = Node::Object(std::mem::take(&mut self.fields));
-        evaluator.hide_keys(&fields, &self.around);
+    pub(crate) fn hide_keys(&self, evaluator: &Evaluator<'_>) {
+        for (name, value) in self.fields.iter() {
+            evaluator.hide_key(name, value, &self.around);
+        }
     }
 
     /// `Microsoft.Network/virtualNetworks/VNet1/subnets/FrontEnd`

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use self::args::Args;
 pub(crate) use self::own::Function;
 pub(super) use self::own::read as read_own;
+pub(crate) use self::unique::murmur_hash64;
 use super::{
     around::Around,
     evaluate::{Evaluator, invalid},
