@@ -26,6 +26,8 @@ pub struct Daemon {
     config: PathBuf,
     args: Vec<String>,
     log: PathBuf,
+    /// What it keeps goes with the lab.
+    state: PathBuf,
     process: Option<Process>,
 }
 
@@ -45,6 +47,7 @@ impl Daemon {
             host: host.clone(),
             config: lab.dir().join(format!("{instance}.json")),
             log: lab.dir().join(format!("{instance}.log")),
+            state: lab.dir().join(format!("{instance}.state")),
             instance,
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             process: None,
@@ -58,6 +61,7 @@ impl Daemon {
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.host.command(&self.binary);
         command.arg("run").arg("--config").arg(&self.config);
+        command.arg("--state-dir").arg(&self.state);
         command
             .args(["--instance", &self.instance])
             .args(&self.args);

@@ -9,6 +9,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ipnet::IpNet;
 use vnet_gw_core::model::DeployOptions;
 
 use crate::{
@@ -111,12 +112,25 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The ARM template
+    /// An ARM template that is applied at the start and whenever it changes [default: what the store
+    /// has stays in force]
+    ///
+    /// The resources of the file are the file's: what others change of them lasts until it is read
+    /// again, and what it does not have any more goes. Resources that others made stay.
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub deploy: DeployArgs,
+
+    /// Where resources, keys and the audit log are kept [default: /var/lib/vnet-gw/INSTANCE, or with
+    /// --ephemeral nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Addresses for public IP addresses that name none; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    pub public_ip_pool: Vec<IpNet>,
 
     /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
     #[arg(long, value_enum, default_value_t)]
@@ -136,7 +150,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "GROUP")]
     pub socket_group: Option<String>,
 
-    /// Take the data path down at the end
+    /// Take the data path down at the end, and keep nothing unless --state-dir says where
     #[arg(long)]
     pub ephemeral: bool,
 
@@ -177,10 +191,6 @@ impl DeployArgs {
     /// The files and options of the template at `template`.
     pub fn files(&self, template: PathBuf) -> ConfigFiles {
         let default = DeployOptions::default();
-        let host_name = self.host.clone().or_else(|| {
-            let name = nix::unistd::gethostname().ok()?;
-            name.into_string().ok()
-        });
         ConfigFiles {
             template,
             parameters: self.parameters.clone(),
@@ -196,9 +206,16 @@ impl DeployArgs {
                 location: self.location.clone().unwrap_or(default.location),
                 ..default
             },
-            host_name,
-            keys: None,
+            host_name: self.host_name(),
         }
+    }
+
+    /// What this host is called.
+    pub fn host_name(&self) -> Option<String> {
+        self.host.clone().or_else(|| {
+            let name = nix::unistd::gethostname().ok()?;
+            name.into_string().ok()
+        })
     }
 }
 
@@ -315,7 +332,7 @@ pub enum ConnectionCommand {
     Show(ConnectionName),
     /// Make the tunnels of a connection anew
     Reset(ConnectionName),
-    /// The shared key of a connection whose template carries none
+    /// The shared key of a connection
     SharedKey(SharedKeyArgs),
 }
 
@@ -480,7 +497,7 @@ mod tests {
     #[test]
     fn usage_errors_are_told() {
         for (line, told) in [
-            ("vnet-gw run", "--config <FILE>"),
+            ("vnet-gw run --public-ip-pool 192.0.2", "invalid"),
             (
                 "vnet-gw effective-routes",
                 "<--nic <NAME>|--subnet <VNET/SUBNET>>",

@@ -47,7 +47,7 @@ struct Target {
 
 fn target(cli: &Cli, args: &DoctorArgs) -> Result<Target> {
     if let Some(template) = &args.config {
-        let loaded = args.deploy.files(template.clone()).load(None)?;
+        let loaded = args.deploy.files(template.clone()).load()?;
         // The gateways' devices are made by the daemon.
         let ports = loaded.image.ports.values().filter(|port| !port.gateway);
         let instances = loaded.image.gateways.iter().flat_map(|one| &one.instances);

@@ -1,8 +1,6 @@
 //! `vnet-gw run`
 
-use std::path::Path;
-
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{
     Verdict,
@@ -10,7 +8,7 @@ use super::{
 };
 use crate::{
     control::RuntimeDir,
-    daemon::{self, RunOptions, keys::KeyStore},
+    daemon::{self, RunOptions},
     datapath::Instance,
 };
 
@@ -20,11 +18,24 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         name: Instance::DEFAULT.to_owned(),
     };
     let instance = cli.instance.clone().unwrap_or_else(default);
-    let mut files = args.deploy.files(args.config.clone());
-    files.keys = Some(KeyStore::new(Path::new(KeyStore::STATE), &instance));
+    let files = args
+        .config
+        .as_ref()
+        .map(|file| args.deploy.files(file.clone()));
+    if files.is_none() && args.deploy.parameters.is_some() {
+        bail!("--parameters: they are those of a template; give it with --config");
+    }
+    let state_dir = match (&args.state_dir, args.ephemeral) {
+        (Some(directory), _) => Some(directory.clone()),
+        (None, true) => None,
+        (None, false) => Some(RunOptions::default_state_dir(&instance)),
+    };
     daemon::run(&RunOptions {
         instance,
         files,
+        host_name: args.deploy.host_name(),
+        state_dir,
+        public_ip_pool: args.public_ip_pool.clone(),
         hook: args.hook.into(),
         engine: args.engine.into(),
         reconcile_interval: args.reconcile_interval,

@@ -45,7 +45,7 @@ pub(super) fn answer<T>(
 ) -> Result<T> {
     match &source.config {
         Some(template) => {
-            let Loaded { topology, image } = source.deploy.files(template.clone()).load(None)?;
+            let Loaded { topology, image } = source.deploy.files(template.clone()).load()?;
             Ok(work_out(&Snapshot { topology, image })?)
         }
         None => {

@@ -36,8 +36,10 @@ fn text(status: &Status) -> String {
                 status.version, status.pid, status.started
             ),
         ),
-        ("configuration", configuration.file.clone()),
     ];
+    if let Some(file) = &configuration.file {
+        lines.push(("configuration", file.clone()));
+    }
     if let Some(parameters) = &configuration.parameters {
         lines.push(("parameters", parameters.clone()));
     }

@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) fn run(cli: &Cli, args: &ValidateArgs) -> Result<Verdict> {
     let files = args.deploy.files(args.file.clone());
-    match (files.load(None), cli.output) {
+    match (files.load(), cli.output) {
         (Ok(loaded), OutputFormat::Table) => good(&loaded).map(|()| Verdict::Good),
         (Ok(loaded), OutputFormat::Json) => {
             output::json(&summary(&loaded))?;

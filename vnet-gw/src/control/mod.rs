@@ -24,7 +24,7 @@ pub use protocol::{
     ResponseLine, Target, VERSION,
 };
 pub use reply::*;
-pub use server::{Asked, KeyAction, Server, TraceEnd, TraceFeed};
+pub use server::{Asked, Server, TraceEnd, TraceFeed};
 pub(crate) use view::next_hop_of;
 pub use view::{counters, effective_routes, next_hop, peerings};
 pub use vpn_reply::*;

@@ -37,14 +37,16 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigurationStatus {
-    pub file: String,
+    /// That of `--config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<String>,
     /// How many configurations have been in force since the daemon started, this one included.
     pub generation: u64,
     /// When this one came into force.
     pub applied: String,
-    /// Why the files as they are now are not in force; nothing where they are.
+    /// Why the files as they are now, or what the store has, is not in force; nothing where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
 }

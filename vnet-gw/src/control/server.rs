@@ -24,14 +24,14 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, interval_at, timeout},
 };
-use vnet_gw_core::{model::ResourceId, secret::Secret};
+use vnet_gw_core::model::ResourceId;
 use zeroize::Zeroizing;
 
 use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
     ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
 };
-use crate::{datapath::Counters, vpn::Question};
+use crate::{datapath::Counters, engine::Engine, vpn::Question};
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -67,19 +67,6 @@ pub enum Asked {
     TraceGone,
     /// For the VPN side.
     Vpn(Question),
-    /// The shared key of a connection, after `action`.
-    SharedKey {
-        connection: ResourceId,
-        action: KeyAction,
-        answer: oneshot::Sender<Result<Secret, ErrorReply>>,
-    },
-}
-
-/// What is done about a shared key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyAction {
-    Show,
-    Set(Secret),
 }
 
 /// Where traced packets go. The client is gone once it is closed.
@@ -110,6 +97,7 @@ impl Server {
         group: Option<u32>,
         asked: mpsc::Sender<Asked>,
         snapshot: watch::Receiver<Snapshot>,
+        engine: Engine,
     ) -> io::Result<Self> {
         // It takes its place only when its mode is right, and in one step.
         let new = path.with_extension("sock.new");
@@ -125,7 +113,13 @@ impl Server {
         fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
         fs::rename(&new, path)?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let task = tokio::spawn(accept(listener, asked, snapshot, Arc::clone(&places)));
+        let task = tokio::spawn(accept(
+            listener,
+            asked,
+            snapshot,
+            engine,
+            Arc::clone(&places),
+        ));
         Ok(Self {
             path: path.to_owned(),
             task,
@@ -154,6 +148,7 @@ async fn accept(
     listener: UnixListener,
     asked: mpsc::Sender<Asked>,
     snapshot: watch::Receiver<Snapshot>,
+    engine: Engine,
     places: Arc<Semaphore>,
 ) {
     loop {
@@ -162,11 +157,14 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let privileged = stream
-                    .peer_cred()
-                    .is_ok_and(|peer| is_privileged(peer.uid()));
-                let connection =
-                    Connection::new(stream, privileged, asked.clone(), snapshot.clone());
+                let user = stream.peer_cred().ok().map(|peer| peer.uid());
+                let connection = Connection::new(
+                    stream,
+                    user,
+                    asked.clone(),
+                    snapshot.clone(),
+                    engine.clone(),
+                );
                 tokio::spawn(async move {
                     if let Err(error) = connection.serve().await {
                         log::debug!("control connection: {error}");
@@ -189,28 +187,31 @@ fn is_privileged(user: u32) -> bool {
 }
 
 struct Connection {
-    /// May see and set keys.
-    privileged: bool,
+    /// Who asks, where the kernel says so.
+    user: Option<u32>,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     asked: mpsc::Sender<Asked>,
     snapshot: watch::Receiver<Snapshot>,
+    engine: Engine,
 }
 
 impl Connection {
     fn new(
         stream: UnixStream,
-        privileged: bool,
+        user: Option<u32>,
         asked: mpsc::Sender<Asked>,
         snapshot: watch::Receiver<Snapshot>,
+        engine: Engine,
     ) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
-            privileged,
+            user,
             reader: BufReader::new(reader),
             writer,
             asked,
             snapshot,
+            engine,
         }
     }
 
@@ -246,7 +247,7 @@ impl Connection {
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
-        if request.needs_privilege() && !self.privileged {
+        if request.needs_privilege() && !self.user.is_some_and(is_privileged) {
             let message = "shared keys are for root only, not for the group of the socket: run as \
                            root";
             return self
@@ -482,13 +483,22 @@ fn read(line: &[u8]) -> Result<Request, ErrorReply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        engine::{EngineOptions, Writer},
+        store::MemoryStore,
+    };
 
     /// What a client gets for a request, from a daemon whose loop is gone.
     async fn ask(request: Request, privileged: bool) -> ErrorCode {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (asked, mut questions) = mpsc::channel(4);
         let (_keep, snapshot) = watch::channel(Snapshot::default());
-        let mut connection = Connection::new(theirs, privileged, asked, snapshot);
+        let user = if privileged { Some(0) } else { None };
+        let store = Arc::new(MemoryStore::new());
+        let writer = Writer::open(store, EngineOptions::default()).unwrap();
+        let (running, _deliveries) = writer.start().unwrap();
+        let engine = running.engine.clone();
+        let mut connection = Connection::new(theirs, user, asked, snapshot, engine);
         let answering = tokio::spawn(async move { connection.answer(request).await });
         let nobody = tokio::spawn(async move { while questions.recv().await.is_some() {} });
         let mut line = String::new();

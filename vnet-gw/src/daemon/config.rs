@@ -15,7 +15,11 @@ use vnet_gw_core::{
 
 use zeroize::Zeroizing;
 
-use super::keys::{KeyError, KeyStore, SharedKeys, text};
+use super::{
+    FileSet,
+    keys::{KeyError, text},
+};
+use crate::engine::EngineError;
 
 /// Where the configuration is, and what it is deployed with.
 #[derive(Clone, Debug)]
@@ -26,9 +30,6 @@ pub struct ConfigFiles {
     pub deploy: DeployOptions,
     /// Compared with the tag `vnet-gw:host`.
     pub host_name: Option<String>,
-    /// Where the daemon keeps shared keys that the template does not carry; who only looks at a
-    /// template makes none, and compiles no tunnels that lack theirs.
-    pub keys: Option<KeyStore>,
 }
 
 /// A configuration that validates and fits the data path.
@@ -52,6 +53,9 @@ pub enum LoadError {
     Invalid { path: PathBuf, error: ArmError },
     #[error("{path}: {error}")]
     DoesNotFit { path: PathBuf, error: CompileError },
+    /// It is as good as any, and something else is in its way.
+    #[error("{path}: {error}")]
+    NotTaken { path: PathBuf, error: EngineError },
     #[error("{0}")]
     Keys(#[from] KeyError),
 }
@@ -85,6 +89,7 @@ impl LoadError {
             Self::Read { .. } | Self::Keys(_) => {
                 ArmError::new("FileNotReadable", self.to_string()).body()
             }
+            Self::NotTaken { .. } => ArmError::new("ServiceUnavailable", self.to_string()).body(),
             Self::DoesNotFit { error, .. } => {
                 ArmError::new("NetworkingInternalOperationError", error.to_string()).body()
             }
@@ -100,60 +105,67 @@ impl ConfigFiles {
             .map(PathBuf::as_path)
     }
 
-    /// Reads, validates and compiles. `previous` only lends its memory to what comes out equal.
-    pub fn load(&self, previous: Option<&Image>) -> Result<Loaded, LoadError> {
-        let begun = Instant::now();
+    /// As the audit log names it.
+    pub(super) fn name(&self) -> String {
+        let path = std::path::absolute(&self.template);
+        path.unwrap_or_else(|_| self.template.clone())
+            .display()
+            .to_string()
+    }
+
+    /// Reads, validates and compiles. Connections for which the template has no key have no tunnels.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
         let topology = self.topology()?;
-        for path in self.open_with_keys(&topology) {
-            log::warn!(
-                "{}: it has shared keys, and everybody may read it; take that away with chmod o-r",
-                path.display()
-            );
-        }
-        let parsed = begun.elapsed();
-        let image = self.image(&topology, previous)?;
-        log::debug!(
-            "{}: read and validated in {parsed:.1?}, compiled in {:.1?}",
-            self.template.display(),
-            begun.elapsed() - parsed,
-        );
+        let options = CompileOptions {
+            host_name: self.host_name.as_deref(),
+            ..CompileOptions::default()
+        };
+        let image = compile(&topology, &options, None).map_err(|error| LoadError::DoesNotFit {
+            path: self.template.clone(),
+            error,
+        })?;
         Ok(Loaded {
             topology: Arc::new(topology),
             image: Arc::new(image),
         })
     }
 
-    /// Compiles what was read, with the shared keys as they are now.
-    pub(super) fn image(
-        &self,
-        topology: &Topology,
-        previous: Option<&Image>,
-    ) -> Result<Image, LoadError> {
-        let without = topology.connections_without_key();
-        let keys = match &self.keys {
-            // The file is nobody's concern where every key is in the template.
-            Some(store) if !without.is_empty() => store.complete(&without)?,
-            _ => SharedKeys::new(),
-        };
-        let options = CompileOptions {
-            host_name: self.host_name.as_deref(),
-            shared_keys: &keys,
-        };
-        compile(topology, &options, previous).map_err(|error| LoadError::DoesNotFit {
-            path: self.template.clone(),
-            error,
-        })
+    /// Reads and validates, for the resources that are there to be made those of the template.
+    pub fn file_set(&self) -> Result<FileSet, LoadError> {
+        let begun = Instant::now();
+        let set = self.with_options(|options| {
+            let text = read("", &self.template)?;
+            let topology = parse_template(&text, options).map_err(|error| self.invalid(error))?;
+            for path in self.open_with_keys(&topology) {
+                log::warn!(
+                    "{}: it has shared keys, and everybody may read it; take that away with chmod \
+                     o-r",
+                    path.display()
+                );
+            }
+            FileSet::read(&text, options, &topology).map_err(|error| self.invalid(error))
+        });
+        log::debug!(
+            "{}: read and validated in {:.1?}",
+            self.template.display(),
+            begun.elapsed(),
+        );
+        set
     }
 
     /// Reads and validates.
     pub fn topology(&self) -> Result<Topology, LoadError> {
-        let mut options = self.deploy.clone();
-        let topology = self.topology_with(&mut options);
-        options.wipe();
-        topology
+        self.with_options(|options| {
+            parse_template(&read("", &self.template)?, options).map_err(|error| self.invalid(error))
+        })
     }
 
-    fn topology_with(&self, options: &mut DeployOptions) -> Result<Topology, LoadError> {
+    /// With the parameters, which are wiped afterwards.
+    fn with_options<T>(
+        &self,
+        work: impl FnOnce(&DeployOptions) -> Result<T, LoadError>,
+    ) -> Result<T, LoadError> {
+        let mut options = self.deploy.clone();
         if let Some(path) = &self.parameters {
             options.parameters =
                 parse_parameters_file(&read("--parameters ", path)?).map_err(|error| {
@@ -163,10 +175,27 @@ impl ConfigFiles {
                     }
                 })?;
         }
-        parse_template(&read("", &self.template)?, options).map_err(|error| LoadError::Invalid {
+        let result = work(&options);
+        options.wipe();
+        result
+    }
+
+    /// What the engine says of the file's resources.
+    pub(super) fn refused(&self, error: EngineError) -> LoadError {
+        match error {
+            EngineError::Invalid(error) => self.invalid(error),
+            error => LoadError::NotTaken {
+                path: self.template.clone(),
+                error,
+            },
+        }
+    }
+
+    fn invalid(&self, error: ArmError) -> LoadError {
+        LoadError::Invalid {
             path: self.template.clone(),
             error,
-        })
+        }
     }
 
     /// Files that everybody may read, with a connection's key in them.
@@ -247,7 +276,6 @@ mod tests {
             parameters: (!parameters.is_empty()).then(|| directory.join(parameters)),
             deploy: DeployOptions::default(),
             host_name: None,
-            keys: None,
         }
     }
 

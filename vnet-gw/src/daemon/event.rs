@@ -2,8 +2,8 @@
 
 use nix::sys::signal::Signal;
 
-use super::{LoadError, Loaded};
-use crate::control::Asked;
+use super::LoadError;
+use crate::{control::Asked, engine::Delivery};
 
 /// One turn of the loop.
 #[derive(Debug)]
@@ -12,8 +12,10 @@ pub enum Event {
     ConfigurationChanged,
     /// SIGHUP: read them again, changed or not.
     Hangup,
-    /// They were read, validated and compiled, or refused.
-    Loaded(Result<Box<Loaded>, LoadError>),
+    /// They were read, and are in the store, or refused.
+    Loaded(Result<(), LoadError>),
+    /// What is in the store, for the data path.
+    Apply(Delivery),
     /// SIGTERM or SIGINT.
     Terminate(Signal),
     /// It is time to compare the kernel with the image.

@@ -1,20 +1,16 @@
-//! Shared keys that the template does not carry: made here, or set by the administrator, and kept
-//! where only root reads them.
+//! Shared keys: what they are made of, and those that were kept before there was a store.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use vnet_gw_core::{crypto::SystemRandom, ike::Random, model::ResourceId, secret::Secret};
 use zeroize::Zeroizing;
 
-use crate::{control::KeyText, datapath::Instance};
+use crate::control::KeyText;
 
 /// How long a key is that nobody gave a length for.
 pub const KEY_LENGTH: usize = 32;
@@ -40,148 +36,52 @@ pub enum KeyError {
 /// Keys by connection.
 pub type SharedKeys = BTreeMap<ResourceId, Secret>;
 
-/// The file of an instance: `/var/lib/vnet-gw/INSTANCE/shared-keys.json`. Clones are of one file,
-/// and change it one after the other.
-#[derive(Clone, Debug)]
-pub struct KeyStore {
+/// Where an instance kept its keys before it had a store: `shared-keys.json` in its state directory.
+/// They are taken over once.
+#[derive(Debug)]
+pub(super) struct OldKeys {
     path: PathBuf,
-    change: Arc<Mutex<()>>,
+    pub(super) keys: SharedKeys,
 }
 
-/// What is read of the file; what else is in it is of a later version.
+/// What is read of the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ReadFile {
     shared_keys: BTreeMap<String, KeyText>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenFile<'a> {
-    version: u32,
-    shared_keys: BTreeMap<&'a str, &'a str>,
-}
-
-impl KeyStore {
-    /// Where instances keep what outlives them.
-    pub const STATE: &str = "/var/lib/vnet-gw";
-
-    pub fn new(state: &Path, instance: &Instance) -> Self {
-        Self {
-            path: state.join(&instance.name).join("shared-keys.json"),
-            change: Arc::default(),
-        }
-    }
-
-    /// The keys, once every connection in `groups` has one: those of a group share theirs. New ones
-    /// are in the file before anyone sees them.
-    pub fn complete(&self, groups: &[Vec<ResourceId>]) -> Result<SharedKeys, KeyError> {
-        let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut keys = self.read()?;
-        let mut changed = false;
-        for group in groups {
-            let known = group.iter().find_map(|id| keys.get(id)).cloned();
-            let key = known.unwrap_or_else(|| generate(KEY_LENGTH));
-            for id in group {
-                if keys.get(id) != Some(&key) {
-                    keys.insert(id.clone(), key.clone());
-                    changed = true;
-                }
-            }
-        }
-        if changed {
-            self.write(&keys)?;
-        }
-        Ok(keys)
-    }
-
-    /// Gives all of a group that key.
-    pub fn set(&self, group: &[ResourceId], key: &Secret) -> Result<(), KeyError> {
-        let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut keys = self.read()?;
-        for id in group {
-            keys.insert(id.clone(), key.clone());
-        }
-        self.write(&keys)
-    }
-
-    fn read(&self) -> Result<SharedKeys, KeyError> {
-        let text = match fs::read(&self.path) {
+impl OldKeys {
+    /// Nothing where there is no such file, or not any more.
+    pub(super) fn read(state: &Path) -> Result<Option<Self>, KeyError> {
+        let path = state.join("shared-keys.json");
+        let text = match fs::read(&path) {
             Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SharedKeys::new()),
-            Err(source) => return Err(self.io(source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KeyError::Io { path, source }),
+        };
+        let content = |why: &str| KeyError::Content {
+            path: path.clone(),
+            why: why.to_owned(),
         };
         // Its text may hold what was in the file, so the parser's words are not repeated.
         let file: ReadFile = serde_json::from_slice(&text)
-            .map_err(|_| self.content("it is no JSON with texts in \"sharedKeys\""))?;
+            .map_err(|_| content("it is no JSON with texts in \"sharedKeys\""))?;
         let mut keys = SharedKeys::new();
         for (id, key) in file.shared_keys {
-            let key =
-                parse(key.expose()).map_err(|error| self.content(&format!("{id}: {error}")))?;
+            let key = parse(key.expose()).map_err(|error| content(&format!("{id}: {error}")))?;
             keys.insert(ResourceId::new(&id), key);
         }
-        Ok(keys)
+        Ok(Some(Self { path, keys }))
     }
 
-    /// In one step, and on the disk when it returns: a key that a peer was told is not lost with
-    /// the power.
-    fn write(&self, keys: &SharedKeys) -> Result<(), KeyError> {
-        let texts: Vec<(&str, Zeroizing<String>)> = keys
-            .iter()
-            .map(|(id, key)| (id.as_str(), text(key)))
-            .collect();
-        let file = WrittenFile {
-            version: 1,
-            shared_keys: texts.iter().map(|(id, key)| (*id, key.as_str())).collect(),
-        };
-        // What grows leaves copies behind: room for all, each character escaped.
-        let room = texts
-            .iter()
-            .map(|(id, key)| 2 * (id.len() + key.len()) + 32);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(128 + room.sum::<usize>()));
-        serde_json::to_writer_pretty(&mut *bytes, &file).map_err(|error| self.io(error.into()))?;
-        bytes.push(b'\n');
-        self.replace(&bytes).map_err(|source| self.io(source))
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        if let Some(above) = directory.parent() {
-            fs::create_dir_all(above)?;
-        }
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            // Whatever it was before.
-            _ => fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?,
-        }
-        let new = self.path.with_extension("json.new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(directory)?.sync_all()
-    }
-
-    fn io(&self, source: io::Error) -> KeyError {
-        KeyError::Io {
+    /// They are in the store.
+    pub(super) fn taken_over(&self) -> Result<(), KeyError> {
+        let imported = self.path.with_extension("json.imported");
+        fs::rename(&self.path, &imported).map_err(|source| KeyError::Io {
             path: self.path.clone(),
             source,
-        }
-    }
-
-    fn content(&self, why: &str) -> KeyError {
-        KeyError::Content {
-            path: self.path.clone(),
-            why: why.to_owned(),
-        }
+        })
     }
 }
 
@@ -224,64 +124,34 @@ pub fn generate(length: usize) -> Secret {
 mod tests {
     use super::*;
 
-    fn id(name: &str) -> ResourceId {
-        ResourceId::new(&format!(
-            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/connections/{name}"
-        ))
-    }
-
-    fn store(directory: &Path) -> KeyStore {
-        let instance = Instance { name: "one".into() };
-        KeyStore::new(&directory.join("lib"), &instance)
+    #[test]
+    fn keys_of_earlier_versions_are_found_until_they_are_taken_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path();
+        assert!(OldKeys::read(directory).unwrap().is_none());
+        let path = directory.join("shared-keys.json");
+        fs::write(&path, r#"{"version": 1, "sharedKeys": {"/A": "abc123"}}"#).unwrap();
+        let old = OldKeys::read(directory).unwrap().unwrap();
+        assert_eq!(old.keys[&ResourceId::new("/a")], parse("abc123").unwrap());
+        old.taken_over().unwrap();
+        assert!(OldKeys::read(directory).unwrap().is_none());
+        assert!(directory.join("shared-keys.json.imported").exists());
     }
 
     #[test]
-    fn a_pair_shares_a_key_that_stays() {
+    fn a_damaged_file_is_told_and_not_repeated() {
         let scratch = tempfile::tempdir().unwrap();
-        let store = store(scratch.path());
-        let groups = [vec![id("a"), id("b")], vec![id("c")]];
-        let keys = store.complete(&groups).unwrap();
-        assert_eq!(keys[&id("a")], keys[&id("b")]);
-        assert_ne!(keys[&id("a")], keys[&id("c")]);
-        assert_eq!(keys[&id("a")].len(), 32);
-        assert_eq!(store.complete(&groups).unwrap(), keys);
-
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let directory = scratch.path().join("lib/one");
-        assert_eq!(mode(&directory), 0o700);
-        assert_eq!(mode(&directory.join("shared-keys.json")), 0o600);
-        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_connection_that_joins_a_pair_takes_its_key() {
-        let scratch = tempfile::tempdir().unwrap();
-        let store = store(scratch.path());
-        let alone = store.complete(&[vec![id("b")]]).unwrap();
-        let pair = store.complete(&[vec![id("a"), id("b")]]).unwrap();
-        assert_eq!(pair[&id("a")], alone[&id("b")]);
-        let key = parse("abc123").unwrap();
-        store.set(&[id("a"), id("b")], &key).unwrap();
-        let pair = store.complete(&[vec![id("a"), id("b")]]).unwrap();
-        assert_eq!((&pair[&id("a")], &pair[&id("b")]), (&key, &key));
-    }
-
-    #[test]
-    fn a_damaged_file_is_not_overwritten_nor_repeated() {
-        let scratch = tempfile::tempdir().unwrap();
-        let store = store(scratch.path());
-        store.complete(&[vec![id("a")]]).unwrap();
+        let path = scratch.path().join("shared-keys.json");
         for text in [
             "{\"sharedKeys\": geheim",
             "[]",
             "{\"sharedKeys\":{\"a\":7}}",
             "{\"sharedKeys\":{\"a\":\"ge heim\"}}",
         ] {
-            fs::write(&store.path, text).unwrap();
-            let error = store.complete(&[vec![id("b")]]).unwrap_err().to_string();
+            fs::write(&path, text).unwrap();
+            let error = OldKeys::read(scratch.path()).unwrap_err().to_string();
             assert!(error.contains("set the keys anew"), "{error}");
             assert!(!error.contains("heim"), "{error}");
-            assert_eq!(fs::read_to_string(&store.path).unwrap(), text);
         }
     }
 

@@ -1,8 +1,15 @@
 //! The loop: waits for whatever comes next, and hands it to the [`Daemon`].
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
 use nix::{errno::Errno, sys::signal::Signal, unistd::Group};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -10,10 +17,11 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval_at},
 };
-use vnet_gw_core::compile::Image;
+use vnet_gw_core::arm::{Change, SharedKeyChange};
 
 use super::{
-    ConfigFiles, Daemon, Event, Fabric, InstanceLock, LoadError, Loaded,
+    ConfigFiles, Daemon, Event, Fabric, FileSet, InstanceLock, LoadError, Loaded, file_set,
+    keys::OldKeys,
     notify::notify,
     state::{Next, Settings},
     watch::{ConfigWatch, Links, Settled},
@@ -21,6 +29,8 @@ use super::{
 use crate::{
     control::{Asked, RuntimeDir, Server},
     datapath::{self, Datapath, HookChoice, Instance},
+    engine::{Engine, EngineOptions, SystemAssign, Writer},
+    store::{FileStore, MemoryStore, Store},
     vpn::{Tunnels, Vpn},
     worker::EngineChoice,
 };
@@ -29,7 +39,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub instance: Instance,
-    pub files: ConfigFiles,
+    /// Applied at the start and whenever they change; without them, what is in the store is in
+    /// force.
+    pub files: Option<ConfigFiles>,
+    /// Compared with the tag `vnet-gw:host`.
+    pub host_name: Option<String>,
+    /// Where resources and keys are kept; nothing: they end with the process.
+    pub state_dir: Option<PathBuf>,
+    /// For public IP addresses that name none.
+    pub public_ip_pool: Vec<IpNet>,
     pub hook: HookChoice,
     pub engine: EngineChoice,
     pub reconcile_interval: Duration,
@@ -38,6 +56,16 @@ pub struct RunOptions {
     /// Take everything down at the end.
     pub ephemeral: bool,
     pub runtime_dir: RuntimeDir,
+}
+
+impl RunOptions {
+    /// Where instances keep what outlives them.
+    pub const STATE: &str = "/var/lib/vnet-gw";
+
+    /// Where an instance keeps it, unless it is told another place.
+    pub fn default_state_dir(instance: &Instance) -> PathBuf {
+        Path::new(Self::STATE).join(&instance.name)
+    }
 }
 
 /// Questions that wait for the loop; a client with more waits, and no other.
@@ -103,8 +131,9 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     mut outside: mpsc::Receiver<Event>,
 ) -> Result<()> {
     let group = group(options.socket_group.as_deref())?;
-    let seen = options.files.fingerprint();
-    let first = options.files.load(None)?;
+    let seen = options.files.as_ref().map(ConfigFiles::fingerprint);
+    let writer = writer(options)?;
+    let (topology, image) = writer.desired();
     let settings = Settings {
         instance: options.instance.clone(),
         files: options.files.clone(),
@@ -112,14 +141,26 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         reconcile_interval: options.reconcile_interval,
     };
     let (fabric, tunnels) = open()?;
-    let mut daemon = Daemon::start(settings, fabric, tunnels, first)?;
+    let mut daemon = Daemon::start(settings, fabric, tunnels, Loaded { topology, image })?;
+    let (engine, mut deliveries) = writer.start().context("the engine's thread")?;
 
     let (ask, mut asked) = mpsc::channel::<Asked>(QUESTIONS);
     let socket = options.runtime_dir.socket(&options.instance);
-    let server = Server::listen(&socket, group, ask, daemon.snapshot())
-        .with_context(|| format!("control socket {}", socket.display()))?;
-    let mut files = ConfigWatch::new(options.files.clone(), seen)
-        .context("watching the configuration's directory")?;
+    let server = Server::listen(
+        &socket,
+        group,
+        ask,
+        daemon.snapshot(),
+        engine.engine.clone(),
+    )
+    .with_context(|| format!("control socket {}", socket.display()))?;
+    let mut files = match (&options.files, seen) {
+        (Some(files), Some(seen)) => {
+            let watch = ConfigWatch::new(files.clone(), seen);
+            Some(watch.context("watching the configuration's directory")?)
+        }
+        _ => None,
+    };
     let mut links = match Links::watch() {
         Ok(links) => Some(links),
         Err(error) => {
@@ -130,7 +171,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     let every = options.reconcile_interval;
     let mut timer = interval_at(Instant::now() + every, every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut loader = Loader::new(options.files.clone());
+    let mut loader = Loader::new(options.files.clone(), engine.engine.clone());
 
     log::info!("ready");
     notify("READY=1");
@@ -138,13 +179,14 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         let event = tokio::select! {
             Some(event) = outside.recv() => event,
             loaded = loader.finished() => Event::Loaded(loaded),
-            changed = files.changed() => {
+            Some(delivery) = deliveries.next() => Event::Apply(delivery),
+            changed = files_changed(&mut files) => {
                 changed.context("watching the configuration's directory")?;
                 Event::ConfigurationChanged
             }
             _ = timer.tick() => {
-                if files.check() {
-                    loader.load(&daemon);
+                if files.as_mut().is_some_and(ConfigWatch::check) {
+                    loader.load();
                 }
                 Event::ReconcileDue
             }
@@ -159,13 +201,76 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         };
         match daemon.handle(event) {
             Next::Wait => {}
-            Next::Load => loader.load(&daemon),
+            Next::Load => loader.load(),
             Next::Stop => {
                 drop(asked);
                 server.end().await;
+                // What waits for the data path waits for the next start.
+                drop(deliveries);
+                engine.end();
                 return Ok(());
             }
         }
+    }
+}
+
+/// The engine with what the store has, and what the files say.
+fn writer(options: &RunOptions) -> Result<Writer> {
+    let store: Arc<dyn Store> = match &options.state_dir {
+        Some(directory) => Arc::new(FileStore::open(&directory.join(FileStore::NAME))?),
+        None => Arc::new(MemoryStore::new()),
+    };
+    let mut writer = Writer::open(
+        store,
+        EngineOptions {
+            host_name: options.host_name.clone(),
+            assign: Box::new(SystemAssign {
+                public_ip_pool: options.public_ip_pool.clone(),
+            }),
+            ..EngineOptions::default()
+        },
+    )?;
+    let Some(files) = &options.files else {
+        return Ok(writer);
+    };
+    let set = files.file_set()?;
+    let old = match &options.state_dir {
+        Some(directory) => OldKeys::read(directory)?,
+        None => None,
+    };
+    let imported = old.iter().flat_map(|old| imported(old, &set)).collect();
+    let mut changes = set.changes(&writer.state());
+    let changes = {
+        changes.extend::<Vec<Change>>(imported);
+        changes
+    };
+    let submission = file_set::submission(changes, files.name());
+    writer
+        .submit(submission)
+        .map_err(|error| files.refused(error))?;
+    if let Some(old) = old {
+        old.taken_over()?;
+        log::info!("the shared keys of an earlier version are in the store now");
+    }
+    Ok(writer)
+}
+
+/// The old keys of connections that the template gives none.
+fn imported(old: &OldKeys, set: &FileSet) -> Vec<Change> {
+    let keys = set.without_key.iter().filter_map(|connection| {
+        let key = old.keys.get(connection)?;
+        Some(Change::SharedKey {
+            connection: connection.clone(),
+            change: SharedKeyChange::Set(key.clone()),
+        })
+    });
+    keys.collect()
+}
+
+async fn files_changed(files: &mut Option<ConfigWatch>) -> io::Result<()> {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -176,44 +281,38 @@ async fn links_changed(links: &mut Option<Settled<Links>>) -> io::Result<()> {
     }
 }
 
-/// Reads the files beside the loop, one time after the other.
+/// Reads the files beside the loop, one time after the other, and hands them to the engine.
 struct Loader {
-    files: Arc<ConfigFiles>,
-    /// In force when reading began; lends its memory.
-    previous: Arc<Image>,
-    running: Option<JoinHandle<Result<Box<Loaded>, LoadError>>>,
+    files: Option<Arc<ConfigFiles>>,
+    engine: Engine,
+    running: Option<JoinHandle<Result<(), LoadError>>>,
     /// They changed again while they were read.
     again: bool,
 }
 
 impl Loader {
-    fn new(files: ConfigFiles) -> Self {
+    fn new(files: Option<ConfigFiles>, engine: Engine) -> Self {
         Self {
-            files: Arc::new(files),
-            previous: Arc::default(),
+            files: files.map(Arc::new),
+            engine,
             running: None,
             again: false,
         }
     }
 
-    fn load<F: Fabric, T: Tunnels>(&mut self, daemon: &Daemon<F, T>) {
+    fn load(&mut self) {
+        let Some(files) = &self.files else {
+            return;
+        };
         if self.running.is_some() {
             self.again = true;
             return;
         }
-        self.previous = Arc::clone(&daemon.snapshot().borrow().image);
-        self.begin();
-    }
-
-    fn begin(&mut self) {
-        let (files, previous) = (Arc::clone(&self.files), Arc::clone(&self.previous));
-        self.running = Some(spawn_blocking(move || {
-            files.load(Some(&previous)).map(Box::new)
-        }));
+        self.running = Some(tokio::spawn(take(Arc::clone(files), self.engine.clone())));
     }
 
     /// Waits for ever while nothing is read.
-    async fn finished(&mut self) -> Result<Box<Loaded>, LoadError> {
+    async fn finished(&mut self) -> Result<(), LoadError> {
         loop {
             let Some(running) = &mut self.running else {
                 return std::future::pending().await;
@@ -222,18 +321,34 @@ impl Loader {
             self.running = None;
             if self.again {
                 self.again = false;
-                self.begin();
+                self.load();
                 continue;
             }
-            return result.unwrap_or_else(|error| {
-                // A defect of ours in reading it; the one in force is as good as before.
-                Err(LoadError::Read {
-                    option: "",
-                    path: self.files.template.clone(),
-                    source: io::Error::other(error),
-                })
-            });
+            return result.unwrap_or_else(|error| Err(defect(self.files.as_deref(), error)));
         }
+    }
+}
+
+/// Reads the files, and makes their resources those of the store.
+async fn take(files: Arc<ConfigFiles>, engine: Engine) -> Result<(), LoadError> {
+    let (reading, state) = (Arc::clone(&files), engine.state());
+    let read = spawn_blocking(move || reading.file_set().map(|set| set.changes(&state)));
+    let changes = read
+        .await
+        .unwrap_or_else(|error| Err(defect(Some(&files), error)))?;
+    let submission = file_set::submission(changes, files.name());
+    let taken = engine.submit(submission).await;
+    taken.map(drop).map_err(|error| files.refused(error))
+}
+
+/// Of ours, in reading the files; what is in force is as good as before.
+fn defect(files: Option<&ConfigFiles>, error: tokio::task::JoinError) -> LoadError {
+    LoadError::Read {
+        option: "",
+        path: files
+            .map(|files| files.template.clone())
+            .unwrap_or_default(),
+        source: io::Error::other(error),
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Display,
-    path::absolute,
+    path::{PathBuf, absolute},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use nix::sys::signal::Signal;
-use tokio::sync::{oneshot, watch};
-use vnet_gw_core::{model::ResourceId, secret::Secret};
+use tokio::sync::watch;
+use vnet_gw_core::model::{ArmError, ResourceId};
 
 use super::{
     ConfigFiles, Event, Fabric, Loaded,
@@ -21,18 +20,20 @@ use super::{
 };
 use crate::{
     control::{
-        Asked, ConfigurationStatus, ErrorCode, ErrorReply, KeyAction, LastError, Snapshot, Status,
-        TraceFeed, VpnCounts, short,
+        Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status, TraceFeed,
+        VpnCounts, short,
     },
     datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
-    vpn::{Question, Tunnels},
+    engine::Delivery,
+    vpn::Tunnels,
 };
 
 /// What a daemon was started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub instance: Instance,
-    pub files: ConfigFiles,
+    /// Nothing where resources come through the API alone.
+    pub files: Option<ConfigFiles>,
     /// As chosen: `auto`, `xdp` or `tcx`.
     pub hook: String,
     pub reconcile_interval: Duration,
@@ -62,6 +63,8 @@ pub struct Daemon<F, T> {
     /// Warnings that were logged already: a device that is missing is not told every ten seconds.
     warned: Vec<String>,
     reconcile_error: Option<String>,
+    /// Durable, and not in force: the data path refused it, and is asked again.
+    owed: Option<Delivery>,
 }
 
 impl<F: Fabric, T: Tunnels> Daemon<F, T> {
@@ -86,6 +89,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             last_error: None,
             warned: Vec::new(),
             reconcile_error: None,
+            owed: None,
         };
         let line = daemon.apply(first)?;
         log::info!("instance {}: {line}", daemon.settings.instance.name);
@@ -100,32 +104,79 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     pub(super) fn handle(&mut self, event: Event) -> Next {
         match event {
             Event::ConfigurationChanged => return Next::Load,
-            Event::Hangup => {
-                log::info!(
-                    "SIGHUP: reading {} again",
-                    self.settings.files.template.display()
-                );
-                return Next::Load;
-            }
-            Event::Loaded(Ok(loaded)) => self.reload(*loaded),
+            Event::Hangup => match &self.settings.files {
+                Some(files) => {
+                    log::info!("SIGHUP: reading {} again", files.template.display());
+                    return Next::Load;
+                }
+                None => log::info!("SIGHUP: there is no --config to read again"),
+            },
+            // In force or not: it was delivered.
+            Event::Loaded(Ok(())) => {}
             Event::Loaded(Err(error)) => self.refuse(&error.to_string(), error.lines()),
+            Event::Apply(delivery) => self.deliver(delivery),
             Event::Terminate(signal) => {
                 self.end(signal);
                 return Next::Stop;
             }
-            Event::ReconcileDue | Event::LinksChanged => self.reconcile(),
+            Event::ReconcileDue => {
+                self.retry();
+                self.reconcile();
+            }
+            Event::LinksChanged => self.reconcile(),
             Event::Asked(asked) => self.answer(asked),
         }
         Next::Wait
     }
 
-    fn reload(&mut self, loaded: Loaded) {
+    /// Puts into force what is durable, and says what came of it.
+    fn deliver(&mut self, mut delivery: Delivery) {
+        // What is owed is part of it.
+        let owed = self.owed.take().is_some();
+        let loaded = Loaded {
+            topology: Arc::clone(&delivery.topology),
+            image: Arc::clone(&delivery.image),
+        };
         match self.apply(loaded) {
             Ok(line) => {
-                self.last_error = None;
-                log::info!("reload: {line}");
+                if delivery.from_file || owed {
+                    self.last_error = None;
+                }
+                match delivery.from_file {
+                    true => log::info!("reload: {line}"),
+                    false => log::debug!("change: {line}"),
+                }
+                delivery.done(&Ok(()));
             }
-            Err(error) => self.refuse(&error.to_string(), vec![error.to_string()]),
+            Err(error) => {
+                let message = error.to_string();
+                log::error!("the data path does not carry what is in the store: {message}");
+                self.note(&message, vec![message.clone()]);
+                delivery.tell(&Err(ArmError::new("InternalServerError", message)));
+                self.owed = Some(delivery);
+            }
+        }
+    }
+
+    /// Asks the data path again for what it refused.
+    fn retry(&mut self) {
+        let Some(delivery) = self.owed.take() else {
+            return;
+        };
+        let loaded = Loaded {
+            topology: Arc::clone(&delivery.topology),
+            image: Arc::clone(&delivery.image),
+        };
+        match self.apply(loaded) {
+            Ok(line) => {
+                log::info!("what failed before is carried out: {line}");
+                self.last_error = None;
+                delivery.done(&Ok(()));
+            }
+            Err(error) => {
+                log::debug!("not carried out yet: {error}");
+                self.owed = Some(delivery);
+            }
         }
     }
 
@@ -167,6 +218,10 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
 
     fn refuse(&mut self, message: &str, details: Vec<String>) {
         log::error!("configuration refused, the last good one stays in force: {message}");
+        self.note(message, details);
+    }
+
+    fn note(&mut self, message: &str, details: Vec<String>) {
         self.last_error = Some(LastError {
             at: time(SystemTime::now()),
             message: message.to_owned(),
@@ -237,19 +292,14 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             }
             Asked::TraceGone => self.sweep_traces(),
             Asked::Vpn(question) => self.tunnels.ask(question),
-            Asked::SharedKey {
-                connection,
-                action,
-                answer,
-            } => drop(answer.send(self.shared_key(&connection, action))),
         }
     }
 
     fn status(&self) -> Status {
         let Snapshot { topology, image } = &*self.snapshot.borrow();
-        let files = &self.settings.files;
+        let files = self.settings.files.as_ref();
         let vnets = topology.virtual_networks.values();
-        let file = |path| absolute(path).unwrap_or_default().display().to_string();
+        let file = |path: &PathBuf| absolute(path).unwrap_or_default().display().to_string();
         let ports = self.fabric.ports();
         Status {
             instance: self.settings.instance.name.clone(),
@@ -259,8 +309,8 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             hook: self.settings.hook.clone(),
             reconcile_interval_seconds: self.settings.reconcile_interval.as_secs(),
             configuration: ConfigurationStatus {
-                file: file(&files.template),
-                parameters: files.parameters.as_ref().map(file),
+                file: files.map(|files| file(&files.template)),
+                parameters: files.and_then(|files| files.parameters.as_ref()).map(file),
                 generation: self.generation,
                 applied: time(self.applied),
                 last_error: self.last_error.clone(),
@@ -355,69 +405,6 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             })
             .collect();
         self.tracer.describe(snapshot, ports);
-    }
-
-    fn shared_key(
-        &mut self,
-        connection: &ResourceId,
-        action: KeyAction,
-    ) -> Result<Secret, ErrorReply> {
-        let conflict = |error: &dyn Display| ErrorReply::new(ErrorCode::Conflict, error);
-        let name = connection.name();
-        let topology = Arc::clone(&self.snapshot.borrow().topology);
-        let Some(known) = topology.connections.get(connection) else {
-            let message = format!("connection {name}: it went meanwhile");
-            return Err(ErrorReply::new(ErrorCode::Name, message));
-        };
-        let carried = topology.shared_key(known);
-        let key = match (action, carried) {
-            (KeyAction::Show, Some(key)) => return Ok(key.clone()),
-            (KeyAction::Set(_), Some(_)) => {
-                return Err(conflict(&format!(
-                    "connection {name}: the template carries its sharedKey; change it there"
-                )));
-            }
-            (KeyAction::Show, None) => None,
-            (KeyAction::Set(key), None) => Some(key),
-        };
-        let Some(store) = self.settings.files.keys.clone() else {
-            return Err(conflict(&"this daemon keeps no shared keys"));
-        };
-        let groups = topology.connections_without_key();
-        let group = groups.iter().find(|group| group.contains(connection));
-        let group = group.cloned().unwrap_or_else(|| vec![connection.clone()]);
-        let before = store
-            .complete(std::slice::from_ref(&group))
-            .map_err(|error| conflict(&error))?
-            .remove(connection)
-            .ok_or_else(|| conflict(&"it has no key"))?;
-        let Some(key) = key else {
-            return Ok(before);
-        };
-        store.set(&group, &key).map_err(|error| conflict(&error))?;
-        log::info!("connection {name}: a new shared key");
-        self.recompile().map_err(|error| conflict(&error))?;
-        if key == before {
-            // Asked for all the same: the tunnels are made anew.
-            for connection in group {
-                let (answer, _) = oneshot::channel();
-                self.tunnels.ask(Question::Reset { connection, answer });
-            }
-        }
-        Ok(key)
-    }
-
-    /// Puts what is in force into force again, with keys that changed.
-    fn recompile(&mut self) -> Result<(), String> {
-        let Snapshot { topology, image } = self.snapshot.borrow().clone();
-        let files = &self.settings.files;
-        let image = files
-            .image(&topology, Some(&image))
-            .map_err(|error| error.to_string())?;
-        let image = Arc::new(image);
-        self.apply(Loaded { topology, image })
-            .map(drop)
-            .map_err(|error| error.to_string())
     }
 
     fn end(&mut self, signal: Signal) {

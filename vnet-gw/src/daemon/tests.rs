@@ -25,7 +25,7 @@ use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{compile::Image, effective::NextHopType, model::ResourceId};
 
 use self::fake::{Fake, FakeTunnels};
-use super::{ConfigFiles, Event, Fabric, RunOptions, TraceLog, keys::KeyStore, run::serve};
+use super::{ConfigFiles, Event, Fabric, RunOptions, TraceLog, run::serve};
 use crate::{
     control::{
         Client, ClientError, CounterFilter, ErrorCode, Outcome, PacketOutcome, Request, Response,
@@ -61,16 +61,17 @@ impl Running {
         let instance = Instance {
             name: "test".into(),
         };
-        let keys = KeyStore::new(&scratch.path().join("lib"), &instance);
         let options = RunOptions {
             instance,
-            files: ConfigFiles {
+            files: Some(ConfigFiles {
                 template: scratch.path().join("net.json"),
                 parameters: None,
                 deploy: Default::default(),
                 host_name: None,
-                keys: Some(keys),
-            },
+            }),
+            host_name: None,
+            state_dir: Some(scratch.path().join("lib")),
+            public_ip_pool: Vec::new(),
             hook: HookChoice::Auto,
             engine: EngineChoice::Auto,
             reconcile_interval: Duration::from_secs(3600),

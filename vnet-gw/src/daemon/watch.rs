@@ -254,7 +254,6 @@ mod tests {
             parameters: None,
             deploy: Default::default(),
             host_name: None,
-            keys: None,
         }
     }
 

@@ -19,14 +19,22 @@ pub(super) type Number = u64;
 #[derive(Debug)]
 pub(super) struct Board {
     state: watch::Sender<Arc<State>>,
-    unsettled: Mutex<BTreeMap<ResourceId, (Number, ProvisioningState)>>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    published: Number,
+    carried: Number,
+    /// What is written and not carried, under which number. What was removed is not among it.
+    unsettled: BTreeMap<ResourceId, (Number, ProvisioningState)>,
 }
 
 impl Board {
     pub(super) fn new(state: State) -> Self {
         Self {
             state: watch::Sender::new(Arc::new(state)),
-            unsettled: Mutex::default(),
+            progress: Mutex::default(),
         }
     }
 
@@ -45,12 +53,14 @@ impl Board {
         number: Number,
         written: &BTreeSet<ResourceId>,
     ) -> Arc<State> {
-        let mut unsettled = self.unsettled();
+        let mut progress = self.progress();
+        progress.published = number;
+        let unsettled = &mut progress.unsettled;
         unsettled.retain(|id, _| state.documents.contains_key(id));
         for id in written.iter().filter(|id| state.documents.contains_key(id)) {
             unsettled.insert(id.clone(), (number, ProvisioningState::Updating));
         }
-        state.unsettled = shown(&unsettled);
+        state.unsettled = progress.shown();
         let state = Arc::new(state);
         self.state.send_replace(Arc::clone(&state));
         state
@@ -58,23 +68,27 @@ impl Board {
 
     /// Whether everything is carried.
     pub(super) fn is_settled(&self) -> bool {
-        self.unsettled().is_empty()
+        let progress = self.progress();
+        progress.carried == progress.published
     }
 
     /// What became of everything up to that number.
     pub(super) fn done(&self, number: Number, carried: bool) {
-        let mut unsettled = self.unsettled();
+        let mut progress = self.progress();
         match carried {
-            true => unsettled.retain(|_, (of, _)| *of > number),
+            true => {
+                progress.carried = progress.carried.max(number);
+                progress.unsettled.retain(|_, (of, _)| *of > number);
+            }
             false => {
-                for (of, state) in unsettled.values_mut() {
+                for (of, state) in progress.unsettled.values_mut() {
                     if *of <= number {
                         *state = ProvisioningState::Failed;
                     }
                 }
             }
         }
-        let shown = shown(&unsettled);
+        let shown = progress.shown();
         self.state.send_modify(|state| {
             // Whoever has it in their hands keeps what they have.
             let mut new = State::clone(state);
@@ -83,18 +97,18 @@ impl Board {
         });
     }
 
-    fn unsettled(&self) -> MutexGuard<'_, BTreeMap<ResourceId, (Number, ProvisioningState)>> {
-        self.unsettled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn shown(
-    unsettled: &BTreeMap<ResourceId, (Number, ProvisioningState)>,
-) -> Arc<BTreeMap<ResourceId, ProvisioningState>> {
-    let states = unsettled
-        .iter()
-        .map(|(id, (_, state))| (id.clone(), *state));
-    Arc::new(states.collect())
+impl Progress {
+    fn shown(&self) -> Arc<BTreeMap<ResourceId, ProvisioningState>> {
+        let unsettled = self.unsettled.iter();
+        Arc::new(
+            unsettled
+                .map(|(id, (_, state))| (id.clone(), *state))
+                .collect(),
+        )
+    }
 }

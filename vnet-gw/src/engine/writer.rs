@@ -236,8 +236,9 @@ impl Writer {
                 carried,
             }));
         }
-        // What was there before is carried, unless something still is not.
-        if nothing && self.board.is_settled() {
+        // What was there before is carried, unless something still is not. Who reads the file again
+        // wants it put into force again.
+        if nothing && self.board.is_settled() && !delivery.from_file {
             delivery.done(&Ok(()));
             return None;
         }

@@ -149,23 +149,19 @@ fn a_gateway_that_the_data_path_refuses_goes_again() {
 }
 
 #[test]
-fn a_key_of_the_template_is_shown_and_not_changed() {
+fn a_key_of_the_template_is_the_files_whenever_it_is_read() {
     let daemon = Running::start_with(&gateway_template(Some("abc123")));
-    let key = daemon.key(Request::SharedKey { connection: name() });
-    assert_eq!(key.unwrap(), "abc123");
+    let key = || daemon.key(Request::SharedKey { connection: name() });
+    assert_eq!(key().unwrap(), "abc123");
     let set = Request::SetSharedKey {
         connection: name(),
         value: KeyText::new("other".into()),
     };
-    match daemon.key(set) {
-        Err(ClientError::Refused(error)) => {
-            assert_eq!(error.code, ErrorCode::Conflict);
-            assert!(error.message.contains("the template carries"), "{error}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(daemon.tunnel_key(), "abc123");
-    assert!(!daemon.scratch.path().join("lib").exists());
+    assert_eq!(daemon.key(set).unwrap(), "other");
+    assert_eq!(daemon.tunnel_key(), "other");
+    daemon.outside.blocking_send(Event::Hangup).unwrap();
+    daemon.eventually("it is the file's again", || daemon.tunnel_key() == "abc123");
+    assert_eq!(key().unwrap(), "abc123");
 }
 
 #[test]
