@@ -100,6 +100,17 @@ pub enum Command {
     Principal(PrincipalArgs),
     /// Who changed what, when, from where, and what came of it
     ActivityLog(ActivityLogArgs),
+    /// Make a template of a classic network configuration file
+    ///
+    /// Reads the XML that Azure's classic portal and `Get-AzureVNetConfig` exported, and prints an
+    /// ARM template of today's resources: virtual networks with their subnets and DNS servers, VPN
+    /// gateways with public IP addresses, local network gateways, connections. A local network site
+    /// with the address space of a virtual network of the file stands for that: it becomes a
+    /// VNet-to-VNet connection. What the file does not have (public addresses, shared keys) is a
+    /// parameter of the template. On standard error, line by line: what could not be carried over,
+    /// what changed, and which values to supply. Fails where the file cannot be read, or where its
+    /// networks break a rule, which is told; the template is written all the same, to be mended.
+    ImportNetcfg(ImportNetcfgArgs),
     /// Look for what is missing on this host, and say how to mend it
     Doctor(DoctorArgs),
     /// Print the completions of a shell
@@ -238,6 +249,22 @@ pub struct ValidateArgs {
 
     #[command(flatten)]
     pub deploy: DeployArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportNetcfgArgs {
+    /// The network configuration file (`.xml`, `.netcfg`)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Write the template here [default: to standard output]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub out: Option<PathBuf>,
+
+    /// Region of virtual networks of which the file says an affinity group only [default: that of
+    /// the resource group which the template is deployed to]
+    #[arg(long, value_name = "REGION")]
+    pub location: Option<String>,
 }
 
 #[derive(Debug, Args)]

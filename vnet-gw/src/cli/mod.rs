@@ -14,6 +14,7 @@ mod effective_routes;
 mod gateways;
 mod generate;
 mod ike_sas;
+mod import_netcfg;
 mod next_hop;
 mod output;
 mod peerings;
@@ -95,6 +96,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::IkeSas(args) => ike_sas::run(cli, args),
         Command::Principal(args) => principal::run(cli, args),
         Command::ActivityLog(args) => activity_log::run(cli, args),
+        Command::ImportNetcfg(args) => import_netcfg::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::NetcfgError;
 
 /// The largest file. A subscription had at most 100 VNets.
-pub(super) const MAX_BYTES: usize = 2 << 20;
+pub const MAX_BYTES: usize = 2 << 20;
 
 /// The deepest nesting; the format has 8 levels. The parser copies the namespaces that are known to
 /// every element below.

@@ -30,6 +30,8 @@ mod tests;
 
 use std::fmt;
 
+pub use guard::MAX_BYTES;
+
 use serde_json::Value;
 use thiserror::Error;
 
@@ -91,7 +93,7 @@ impl fmt::Display for Finding {
 /// The file is none that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NetcfgError {
-    #[error("the file has {0} bytes, and at most {max} are read: split it", max = guard::MAX_BYTES)]
+    #[error("the file has {0} bytes or more, and at most {max} are read: split it", max = guard::MAX_BYTES)]
     TooLarge(usize),
     #[error("the file is neither UTF-8 nor UTF-16: save it as UTF-8")]
     Encoding,

@@ -1,0 +1,125 @@
+//! `vnet-gw import-netcfg`
+
+use std::{fs, io::Read, path::Path};
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::{Value, json};
+use vnet_gw_core::netcfg::{self, FindingKind, Import};
+
+use super::{
+    Verdict,
+    args::{Cli, ImportNetcfgArgs, OutputFormat},
+    output::{self, count},
+};
+
+pub(super) fn run(cli: &Cli, args: &ImportNetcfgArgs) -> Result<Verdict> {
+    let file = read(&args.file)?;
+    let import = netcfg::import(&file, args.location.as_deref())
+        .map_err(|error| anyhow!("{}: {error}", args.file.display()))?;
+    if let Some(out) = &args.out {
+        let text = serde_json::to_string_pretty(&import.template)? + "\n";
+        fs::write(out, text).with_context(|| format!("writing {}", out.display()))?;
+    }
+    match cli.output {
+        OutputFormat::Json => output::json(&report(&import, args))?,
+        OutputFormat::Table => {
+            tell(&import, &args.file);
+            if args.out.is_none() {
+                output::json(&import.template)?;
+            }
+        }
+    }
+    Ok(match import.invalid {
+        None => Verdict::Good,
+        Some(_) => Verdict::Bad,
+    })
+}
+
+/// The file, or so much of it that it is seen to be too large.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let reading = || format!("reading {}", path.display());
+    let file = fs::File::open(path).with_context(reading)?;
+    let mut bytes = Vec::new();
+    let most = u64::try_from(netcfg::MAX_BYTES + 1)?;
+    file.take(most)
+        .read_to_end(&mut bytes)
+        .with_context(reading)?;
+    Ok(bytes)
+}
+
+/// What whoever imports must know, on standard error: the template may be on standard output.
+fn tell(import: &Import, file: &Path) {
+    for finding in &import.findings {
+        eprintln!("{}: {finding}", file.display());
+    }
+    for line in import.invalid.iter().flat_map(|error| error.lines()) {
+        eprintln!("error: {}: {line}", file.display());
+    }
+    let of = |kind| {
+        let findings = import.findings.iter();
+        findings.filter(|finding| finding.kind == kind).count()
+    };
+    eprintln!(
+        "{}: {}; {} not carried over, {} changed, {} to supply",
+        file.display(),
+        count(resources(import).len(), "resource"),
+        of(FindingKind::NotCarriedOver),
+        of(FindingKind::Changed),
+        count(of(FindingKind::Supply), "value"),
+    );
+}
+
+fn resources(import: &Import) -> &[Value] {
+    let resources = import.template.get("resources").and_then(Value::as_array);
+    resources.map_or(&[], Vec::as_slice)
+}
+
+fn report(import: &Import, args: &ImportNetcfgArgs) -> Value {
+    let findings = import.findings.iter().map(|finding| {
+        json!({
+            "line": finding.line,
+            "kind": finding.kind.as_str(),
+            "message": finding.message,
+        })
+    });
+    let mut report = json!({ "findings": findings.collect::<Vec<_>>() });
+    if let Some(error) = &import.invalid {
+        report["error"] = error.body()["error"].clone();
+    }
+    if args.out.is_none() {
+        report["template"] = import.template.clone();
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const BROKEN: &[u8] = br#"<NetworkConfiguration
+        xmlns="http://schemas.microsoft.com/ServiceHosting/2011/07/NetworkConfiguration">
+        <VirtualNetworkConfiguration><VirtualNetworkSites><VirtualNetworkSite name="VNet 1">
+        <AddressSpace><AddressPrefix>10.1.0.0/16</AddressPrefix></AddressSpace>
+        <Subnets><Subnet name="S"><AddressPrefix>10.2.0.0/24</AddressPrefix></Subnet></Subnets>
+        </VirtualNetworkSite></VirtualNetworkSites></VirtualNetworkConfiguration>
+        </NetworkConfiguration>"#;
+
+    #[test]
+    fn programs_get_findings_errors_and_the_template() {
+        let import = netcfg::import(BROKEN, None).unwrap();
+        let mut args = ImportNetcfgArgs {
+            file: PathBuf::from("f"),
+            out: None,
+            location: None,
+        };
+        let shown = report(&import, &args);
+        assert_eq!(shown["findings"][0]["line"], 3);
+        assert_eq!(shown["findings"][0]["kind"], "changed");
+        assert_eq!(shown["error"]["code"], "NetcfgInvalidSubnet");
+        assert_eq!(shown["template"]["resources"][0]["name"], "VNet-1");
+        args.out = Some(PathBuf::from("t"));
+        assert_eq!(report(&import, &args).get("template"), None);
+    }
+}
