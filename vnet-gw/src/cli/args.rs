@@ -1,8 +1,10 @@
 //! Every command and option. Completions and man pages are made of these, so the comments here are
 //! what a user reads.
 
+mod api;
 mod principal;
 
+pub use api::*;
 pub use principal::*;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -96,6 +98,11 @@ pub enum Command {
     Connection(ConnectionArgs),
     /// The IKE and CHILD SAs of a VPN connection: algorithms, SPIs, rekey times; never keys
     IkeSas(ConnectionName),
+    /// Ask the API as it is, over the daemon's Unix socket
+    ///
+    /// Long operations are waited for. An answer that is an error is printed, too, and the exit code
+    /// is 1.
+    Rest(RestArgs),
     /// Service principals, with which clients sign in to the API: make them, give them roles
     Principal(PrincipalArgs),
     /// Who changed what, when, from where, and what came of it
@@ -142,6 +149,9 @@ pub struct RunArgs {
     /// Addresses for public IP addresses that name none; may be given several times
     #[arg(long, value_name = "PREFIX")]
     pub public_ip_pool: Vec<IpNet>,
+
+    #[command(flatten)]
+    pub api: ApiArgs,
 
     /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
     #[arg(long, value_enum, default_value_t)]

@@ -20,6 +20,7 @@ mod output;
 mod peerings;
 mod ports;
 mod principal;
+mod rest;
 mod run;
 mod source;
 mod status;
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Connections(args) => connections::run(cli, args),
         Command::Connection(args) => connection::run(cli, args),
         Command::IkeSas(args) => ike_sas::run(cli, args),
+        Command::Rest(args) => rest::run(cli, args),
         Command::Principal(args) => principal::run(cli, args),
         Command::ActivityLog(args) => activity_log::run(cli, args),
         Command::ImportNetcfg(args) => import_netcfg::run(cli, args),
