@@ -65,6 +65,9 @@ impl Daemon {
         command
             .args(["--instance", &self.instance])
             .args(&self.args);
+        if !self.args.iter().any(|arg| arg == "--listen") {
+            command.args(["--listen", "off"]);
+        }
         let mut process = Process::spawn(&mut command, &self.log)?;
         let deadline = Instant::now() + PATIENCE;
         loop {

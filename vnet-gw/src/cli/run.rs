@@ -1,6 +1,7 @@
 //! `vnet-gw run`
 
 use anyhow::{Result, bail};
+use vnet_gw_core::model::DeployOptions;
 
 use super::{
     Verdict,
@@ -30,6 +31,14 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         (None, true) => None,
         (None, false) => Some(RunOptions::default_state_dir(&instance)),
     };
+    let default = DeployOptions::default();
+    let api = args.api.options(
+        args.deploy
+            .subscription_id
+            .as_deref()
+            .unwrap_or(&default.subscription_id),
+        args.deploy.location.as_deref().unwrap_or(&default.location),
+    );
     daemon::run(&RunOptions {
         instance,
         files,
@@ -42,6 +51,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         socket_group: args.socket_group.clone(),
         ephemeral: args.ephemeral,
         runtime_dir: RuntimeDir::default(),
+        api: api.map_err(anyhow::Error::msg)?,
     })?;
     Ok(Verdict::Good)
 }

@@ -27,6 +27,7 @@ use super::{
     watch::{ConfigWatch, Links, Settled},
 };
 use crate::{
+    api::{self, ApiOptions, Place},
     control::{Asked, RuntimeDir, Server},
     datapath::{self, Datapath, HookChoice, Instance},
     engine::{Engine, EngineOptions, SystemAssign, Writer},
@@ -56,6 +57,7 @@ pub struct RunOptions {
     /// Take everything down at the end.
     pub ephemeral: bool,
     pub runtime_dir: RuntimeDir,
+    pub api: ApiOptions,
 }
 
 impl RunOptions {
@@ -149,11 +151,18 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     let server = Server::listen(
         &socket,
         group,
-        ask,
+        ask.clone(),
         daemon.snapshot(),
         engine.engine.clone(),
     )
     .with_context(|| format!("control socket {}", socket.display()))?;
+    let place = Place {
+        instance: &options.instance,
+        runtime_dir: &options.runtime_dir,
+        state_dir: options.state_dir.as_deref(),
+        group,
+    };
+    let api = api::start(&options.api, place, &engine.engine, ask)?;
     let mut files = match (&options.files, seen) {
         (Some(files), Some(seen)) => {
             let watch = ConfigWatch::new(files.clone(), seen);
@@ -207,6 +216,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
                 server.end().await;
                 // What waits for the data path waits for the next start.
                 drop(deliveries);
+                drop(api);
                 engine.end();
                 return Ok(());
             }

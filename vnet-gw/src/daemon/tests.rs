@@ -27,6 +27,7 @@ use vnet_gw_core::{compile::Image, effective::NextHopType, model::ResourceId};
 use self::fake::{Fake, FakeTunnels};
 use super::{ConfigFiles, Event, Fabric, RunOptions, TraceLog, run::serve};
 use crate::{
+    api::ApiOptions,
     control::{
         Client, ClientError, CounterFilter, ErrorCode, Outcome, PacketOutcome, Request, Response,
         RuntimeDir, Status, Target, TraceStep,
@@ -78,6 +79,7 @@ impl Running {
             socket_group: None,
             ephemeral: false,
             runtime_dir: RuntimeDir::new(scratch.path()),
+            api: ApiOptions::off(),
         };
         let edges = (fake.clone(), vpn.clone());
         let thread = thread::spawn(move || {
