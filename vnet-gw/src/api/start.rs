@@ -96,17 +96,17 @@ pub fn start(
     questions: mpsc::Sender<Asked>,
 ) -> Result<Serving> {
     let name = &place.instance.name;
+    let published = place.runtime_dir.path().join(format!("{name}.ca.pem"));
     let passing = match place.state_dir {
         Some(_) => None,
-        None => Some(Passing::make(place.runtime_dir, name)?),
+        None => Some(Passing::make(place.runtime_dir, name, &published)?),
     };
     let directory = match (&passing, place.state_dir) {
-        (Some(passing), _) => passing.0.as_path(),
+        (Some(passing), _) => passing.directory.as_path(),
         (None, Some(directory)) => directory,
         (None, None) => place.runtime_dir.path(),
     };
     let identity = Arc::new(Identity::open(directory, Arc::clone(engine.store()))?);
-    let published = place.runtime_dir.path().join(format!("{name}.ca.pem"));
     let (addresses, tls) = match &options.listen {
         Addresses::Off => (Vec::new(), None),
         given => {
@@ -171,10 +171,14 @@ pub fn start(
 
 /// A directory for the keys of a daemon that keeps nothing; it goes with it.
 #[derive(Debug)]
-struct Passing(PathBuf);
+struct Passing {
+    directory: PathBuf,
+    /// The certificate of a CA that nobody has any more.
+    published: PathBuf,
+}
 
 impl Passing {
-    fn make(runtime_dir: &RuntimeDir, name: &str) -> Result<Self> {
+    fn make(runtime_dir: &RuntimeDir, name: &str, published: &Path) -> Result<Self> {
         let path = runtime_dir.path().join(format!("{name}.keys"));
         let make = || {
             // Of a daemon that was killed: whoever makes this one holds the instance's lock.
@@ -185,14 +189,18 @@ impl Passing {
             DirBuilder::new().mode(0o700).create(&path)
         };
         make().with_context(|| format!("the directory of the API's keys, {}", path.display()))?;
-        Ok(Self(path))
+        Ok(Self {
+            directory: path,
+            published: published.to_owned(),
+        })
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            log::warn!("{}: {error}", self.0.display());
+        let _ = fs::remove_file(&self.published);
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            log::warn!("{}: {error}", self.directory.display());
         }
     }
 }
