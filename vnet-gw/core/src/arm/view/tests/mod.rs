@@ -1,5 +1,6 @@
 //! What is shown of a small network, kind by kind, held against files of what a GET answers.
 
+mod applied;
 mod ike_sas;
 mod lists;
 mod shapes;
