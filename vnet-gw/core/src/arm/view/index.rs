@@ -1,36 +1,108 @@
 //! Which resources refer to one: what Azure shows as back references.
 
-use std::{collections::HashMap, fmt, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use crate::model::{ResourceId, Topology};
 
-/// Made when first asked for, once for a [`State`](crate::arm::State): a list that shows back
-/// references would otherwise search everything for each of its rows. A clone has none, because
-/// it is made to be changed.
-#[derive(Default)]
-pub struct References(OnceLock<Index>);
+/// How often everything is searched before an index is worth its price, which is that of some ten
+/// searches.
+const SEARCHES: u32 = 8;
 
-/// An ipConfiguration: of which resource, and the place in its list there.
-#[derive(Debug)]
-pub(super) struct IpConfigurationOf {
-    owner: ResourceId,
-    at: usize,
-    gateway: bool,
+/// Who refers to whom in a [`State`](crate::arm::State). A list that shows back references makes an
+/// index, once a state, because it would otherwise search everything for each of its rows; what is
+/// shown after a change is one resource of a new state, and searched for. A clone starts without,
+/// because it is made to be changed.
+#[derive(Default)]
+pub struct References {
+    index: OnceLock<Index>,
+    searches: AtomicU32,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    /// By subnet, in the order of ids.
-    ip_configurations: HashMap<ResourceId, Vec<IpConfigurationOf>>,
-    /// By route table, in the order of ids.
-    subnets: HashMap<ResourceId, Vec<ResourceId>>,
-    /// By public IP address, which one ipConfiguration has.
-    public_addresses: HashMap<ResourceId, IpConfigurationOf>,
+/// One resource refers to another.
+enum Edge<'a> {
+    /// An ipConfiguration to its subnet.
+    Subnet(&'a ResourceId, IpConfiguration<'a>),
+    /// A subnet to its route table.
+    RouteTable(&'a ResourceId, &'a ResourceId),
+    /// An ipConfiguration to its public address.
+    PublicAddress(&'a ResourceId, IpConfiguration<'a>),
+}
+
+#[derive(Clone, Copy)]
+struct IpConfiguration<'a> {
+    owner: &'a ResourceId,
+    name: &'a str,
+}
+
+/// The ids that refer, by what they refer to; in the order of ids.
+#[derive(Default)]
+struct Index {
+    ip_configurations: HashMap<ResourceId, Vec<String>>,
+    subnets: HashMap<ResourceId, Vec<String>>,
+    /// One ipConfiguration has a public address.
+    public_addresses: HashMap<ResourceId, String>,
 }
 
 impl References {
-    pub(super) fn of(&self, topology: &Topology) -> &Index {
-        self.0.get_or_init(|| Index::new(topology))
+    /// The ids of the ipConfigurations in a subnet.
+    pub(super) fn in_subnet(&self, topology: &Topology, subnet: &ResourceId) -> Vec<String> {
+        if let Some(index) = self.index(topology) {
+            let found = index.ip_configurations.get(subnet);
+            return found.cloned().unwrap_or_default();
+        }
+        let mut found = Vec::new();
+        edges(topology, |edge| match edge {
+            Edge::Subnet(to, of) if to == subnet => found.push(of.id()),
+            _ => {}
+        });
+        found
+    }
+
+    /// The ids of the subnets with a route table.
+    pub(super) fn with_route_table(&self, topology: &Topology, table: &ResourceId) -> Vec<String> {
+        if let Some(index) = self.index(topology) {
+            return index.subnets.get(table).cloned().unwrap_or_default();
+        }
+        let mut found = Vec::new();
+        edges(topology, |edge| match edge {
+            Edge::RouteTable(to, subnet) if to == table => found.push(subnet.to_string()),
+            _ => {}
+        });
+        found
+    }
+
+    /// The id of the ipConfiguration that has a public address.
+    pub(super) fn with_public_address(
+        &self,
+        topology: &Topology,
+        address: &ResourceId,
+    ) -> Option<String> {
+        if let Some(index) = self.index(topology) {
+            return index.public_addresses.get(address).cloned();
+        }
+        let mut found = None;
+        edges(topology, |edge| match edge {
+            Edge::PublicAddress(to, of) if to == address => found = Some(of.id()),
+            _ => {}
+        });
+        found
+    }
+
+    /// Nothing while a search is cheaper.
+    fn index(&self, topology: &Topology) -> Option<&Index> {
+        let made = self.index.get();
+        // How many searched at the same time does not matter.
+        if made.is_some() || self.searches.fetch_add(1, Ordering::Relaxed) < SEARCHES {
+            return made;
+        }
+        Some(self.index.get_or_init(|| Index::new(topology)))
     }
 }
 
@@ -49,79 +121,55 @@ impl fmt::Debug for References {
 impl Index {
     fn new(topology: &Topology) -> Self {
         let mut index = Self::default();
-        for nic in topology.network_interfaces.values() {
-            for (at, configuration) in nic.ip_configurations.iter().enumerate() {
-                let of = index.subnet(&configuration.subnet);
-                of.push(IpConfigurationOf {
-                    owner: nic.id.clone(),
-                    at,
-                    gateway: false,
-                });
+        edges(topology, |edge| match edge {
+            Edge::Subnet(to, of) => push(&mut index.ip_configurations, to, of.id()),
+            Edge::RouteTable(to, subnet) => push(&mut index.subnets, to, subnet.to_string()),
+            Edge::PublicAddress(to, of) => {
+                index.public_addresses.insert(to.clone(), of.id());
             }
-        }
-        for gateway in topology.virtual_network_gateways.values() {
-            for (at, configuration) in gateway.ip_configurations.iter().enumerate() {
-                let of = || IpConfigurationOf {
-                    owner: gateway.id.clone(),
-                    at,
-                    gateway: true,
-                };
-                index.subnet(&gateway.subnet).push(of());
-                let address = configuration.public_ip_address.clone();
-                index.public_addresses.insert(address, of());
-            }
-        }
-        let subnets = topology
-            .virtual_networks
-            .values()
-            .flat_map(|vnet| vnet.subnets.values());
-        for subnet in subnets {
-            if let Some(table) = &subnet.route_table {
-                let users = index.subnets.entry(table.clone()).or_default();
-                users.push(subnet.id.clone());
-            }
-        }
+        });
         index
-    }
-
-    fn subnet(&mut self, subnet: &ResourceId) -> &mut Vec<IpConfigurationOf> {
-        self.ip_configurations.entry(subnet.clone()).or_default()
-    }
-
-    /// The ids of the ipConfigurations in a subnet.
-    pub(super) fn in_subnet<'a>(
-        &'a self,
-        topology: &'a Topology,
-        subnet: &ResourceId,
-    ) -> impl Iterator<Item = String> + 'a {
-        let found = self.ip_configurations.get(subnet);
-        found.into_iter().flatten().filter_map(|of| of.id(topology))
-    }
-
-    /// The subnets with a route table.
-    pub(super) fn with_route_table(&self, table: &ResourceId) -> &[ResourceId] {
-        self.subnets.get(table).map_or(&[], Vec::as_slice)
-    }
-
-    /// The id of the ipConfiguration that has a public address.
-    pub(super) fn with_public_address(
-        &self,
-        topology: &Topology,
-        address: &ResourceId,
-    ) -> Option<String> {
-        self.public_addresses.get(address)?.id(topology)
     }
 }
 
-impl IpConfigurationOf {
-    fn id(&self, topology: &Topology) -> Option<String> {
-        let name = if self.gateway {
-            let gateway = topology.virtual_network_gateways.get(&self.owner)?;
-            &gateway.ip_configurations.get(self.at)?.name
-        } else {
-            let nic = topology.network_interfaces.get(&self.owner)?;
-            &nic.ip_configurations.get(self.at)?.name
-        };
-        Some(format!("{}/ipConfigurations/{name}", self.owner))
+fn push(into: &mut HashMap<ResourceId, Vec<String>>, to: &ResourceId, from: String) {
+    match into.get_mut(to) {
+        Some(all) => all.push(from),
+        None => {
+            into.insert(to.clone(), vec![from]);
+        }
+    }
+}
+
+impl IpConfiguration<'_> {
+    fn id(self) -> String {
+        format!("{}/ipConfigurations/{}", self.owner, self.name)
+    }
+}
+
+/// All of them, in the order of the ids of who refers.
+fn edges<'a>(topology: &'a Topology, mut visit: impl FnMut(Edge<'a>)) {
+    for nic in topology.network_interfaces.values() {
+        for one in &nic.ip_configurations {
+            let owner = &nic.id;
+            let name = &one.name;
+            visit(Edge::Subnet(&one.subnet, IpConfiguration { owner, name }));
+        }
+    }
+    for gateway in topology.virtual_network_gateways.values() {
+        for one in &gateway.ip_configurations {
+            let owner = &gateway.id;
+            let name = &one.name;
+            let of = IpConfiguration { owner, name };
+            visit(Edge::Subnet(&gateway.subnet, of));
+            visit(Edge::PublicAddress(&one.public_ip_address, of));
+        }
+    }
+    for vnet in topology.virtual_networks.values() {
+        for subnet in vnet.subnets.values() {
+            if let Some(table) = &subnet.route_table {
+                visit(Edge::RouteTable(table, &subnet.id));
+            }
+        }
     }
 }

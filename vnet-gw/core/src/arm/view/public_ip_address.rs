@@ -36,8 +36,8 @@ impl View<'_> {
             "ddosSettings",
             &[("protectionMode", "VirtualNetworkInherited".into())],
         );
-        let index = self.state.references.of(topology);
-        if let Some(user) = index.with_public_address(topology, id) {
+        let references = &self.state.references;
+        if let Some(user) = references.with_public_address(topology, id) {
             properties.set("ipConfiguration", json!({ "id": user }));
         }
     }

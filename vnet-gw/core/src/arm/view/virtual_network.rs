@@ -20,8 +20,8 @@ impl View<'_> {
 
     pub(super) fn subnet(&self, id: &ResourceId, properties: &mut Properties) {
         let topology = &self.state.topology;
-        let index = self.state.references.of(topology);
-        properties.back_references("ipConfigurations", index.in_subnet(topology, id));
+        let users = self.state.references.in_subnet(topology, id);
+        properties.back_references("ipConfigurations", users);
         self.reference(properties, "routeTable");
         self.reference(properties, "networkSecurityGroup");
         properties.default("serviceEndpoints", json!([]));

@@ -93,8 +93,8 @@ impl Properties {
     }
 
     /// Back references: nothing is shown where there are none.
-    pub(super) fn back_references(&mut self, name: &str, ids: impl Iterator<Item = String>) {
-        let references: Vec<Value> = ids.map(|id| json!({ "id": id })).collect();
+    pub(super) fn back_references(&mut self, name: &str, ids: Vec<String>) {
+        let references: Vec<Value> = ids.into_iter().map(|id| json!({ "id": id })).collect();
         if !references.is_empty() {
             self.set(name, references);
         }
