@@ -10,7 +10,11 @@ use super::{
     support::*,
 };
 use crate::{
-    arm::{Change, Document, Outcome, SharedKeyChange, State, carry, json as fields},
+    arm::{
+        Change, Document, NoLive, Outcome, Scope, SharedKeyChange, State, Target, carry,
+        json as fields,
+        view::{list, show},
+    },
     model::{Kind, ResourceId},
     secret::Secret,
 };
@@ -359,5 +363,51 @@ fn a_put_twice_changes_nothing_the_second_time() {
             "seed {seed}"
         );
         assert!(applied.keys.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_client_was_shown_it_may_put_back() {
+    for seed in 0..SEEDS / 10 {
+        let mut random = Random(seed);
+        let mut world = somewhere(&mut random);
+        let mut all = Vec::new();
+        for document in world.state.documents.values() {
+            let target = Target::known(document.kind, &document.id);
+            for child in document.kind.children() {
+                let scope = Scope::Parent(target.clone());
+                all.extend(list(&world.state, Some(*child), &scope, None, 100).0);
+            }
+            all.push(target);
+        }
+        for target in all {
+            let before = world.state.clone();
+            let body = show(&world.state, &target, &NoLive);
+            let body = body.unwrap_or_else(|| panic!("seed {seed}: {target}"));
+            // Whose PUT asks for it to be connected anew.
+            if body["properties"]["peeringState"] == "Disconnected" {
+                continue;
+            }
+            let echo = Change::Put(put_of(target.clone(), body));
+            let applied = world.apply(std::slice::from_ref(&echo));
+            let applied = applied
+                .unwrap_or_else(|error| panic!("seed {seed}: {:#?} of {echo:#?}", error.lines()));
+            // Defaults are written down now; nothing is another.
+            assert_eq!(
+                world.state.topology, before.topology,
+                "seed {seed}: {target}"
+            );
+            assert_eq!(world.state.keys, before.keys, "seed {seed}: {target}");
+            assert_eq!(applied.warnings, [], "seed {seed}: {target}");
+            let again = show(&world.state, &target, &NoLive);
+            let again = again.unwrap_or_else(|| panic!("seed {seed}: {target}"));
+            let echo = Change::Put(put_of(target.clone(), again));
+            let applied = world.does(&[echo]);
+            assert_eq!(
+                applied.outcomes,
+                [Outcome::Unchanged],
+                "seed {seed}: {target}"
+            );
+        }
     }
 }
