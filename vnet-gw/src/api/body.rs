@@ -93,6 +93,13 @@ pub(super) fn value(bytes: &[u8]) -> Result<Value, Refusal> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(invalid("it is empty".to_owned()));
     }
+    check_depth(bytes)?;
+    // Its message ends with the line and column.
+    serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+}
+
+/// Refuses what is nested more deeply than anybody needs.
+pub(super) fn check_depth(bytes: &[u8]) -> Result<(), Refusal> {
     if let Some(at) = too_deep(bytes) {
         let before = &bytes[..at];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
@@ -106,8 +113,7 @@ pub(super) fn value(bytes: &[u8]) -> Result<Value, Refusal> {
              {column}"
         )));
     }
-    // Its message ends with the line and column.
-    serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+    Ok(())
 }
 
 fn invalid(why: String) -> Refusal {

@@ -60,7 +60,12 @@ impl Api {
     }
 }
 
-fn may(call: &Call, state: &State, change: &Change, operation: &str) -> Result<(), Refusal> {
+pub(super) fn may(
+    call: &Call,
+    state: &State,
+    change: &Change,
+    operation: &str,
+) -> Result<(), Refusal> {
     let write = |scope: &str| call.allow(Permission::Write, operation, scope);
     match change {
         Change::Put(put) => {

@@ -142,7 +142,7 @@ impl Api {
             Route::Groups(subscription) => self.groups(call, &subscription),
             Route::Group(id) => self.group(call, id).await,
             Route::ExportGroup(id) => self.export_group(call, &id).await,
-            Route::Deployments(group, rest) => self.deployments(call, &group, &rest).await,
+            Route::Deployments(scope, rest) => self.deployments(call, &scope, &rest).await,
             Route::DeploymentOperations(group, rest) => {
                 self.deployment_operations(call, &group, &rest).await
             }

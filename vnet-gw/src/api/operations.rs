@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +20,7 @@ use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 use vnet_gw_core::model::ArmError;
 
-use super::{Answer, Call, Refusal};
+use super::{Answer, Call, Refusal, deployments::Running};
 use crate::engine::Who;
 
 /// The most that are remembered; the oldest goes first.
@@ -60,6 +60,7 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Operations {
     known: Mutex<Known>,
+    pub(super) deployments: Arc<Running>,
 }
 
 /// An operation that was begun: where it is asked for.

@@ -2,7 +2,7 @@
 
 use vnet_gw_core::{arm::GroupId, model::Kind};
 
-use super::{Path, Refusal};
+use super::{Path, Refusal, deployments::Scope};
 
 /// Everything that is served to somebody known, but for the method.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(super) enum Route {
     Groups(String),
     Group(GroupId),
     ExportGroup(GroupId),
-    /// `deployments` in a group, with what follows.
-    Deployments(GroupId, Vec<String>),
+    /// `deployments` in a group or a subscription, with what follows.
+    Deployments(Scope, Vec<String>),
     /// `operations` of a deployment.
     DeploymentOperations(GroupId, Vec<String>),
     /// `providers/Microsoft.Resources/tags/default` of a resource or a group.
@@ -116,6 +116,14 @@ impl Route {
                 "microsoft.authorization",
                 "locks",
             ] => Self::Nothing,
+            [
+                "subscriptions",
+                _,
+                "providers",
+                "microsoft.resources",
+                "deployments",
+                ..,
+            ] => Self::Deployments(Scope::Subscription(owned(1)), rest(5)),
             ["subscriptions", _, "providers", _, _] => Self::List,
             ["subscriptions", _, "resourcegroups", _] => Self::Group(group()?),
             ["subscriptions", _, "resourcegroups", _, "resources"] => {
@@ -136,7 +144,7 @@ impl Route {
                 "microsoft.resources",
                 "deployments",
                 ..,
-            ] => Self::Deployments(group()?, rest(7)),
+            ] => Self::Deployments(Scope::Group(group()?), rest(7)),
             [
                 "subscriptions",
                 _,
@@ -205,7 +213,7 @@ mod tests {
                 "/subscriptions/S/resourcegroups/Rg/providers/Microsoft.Resources/deployments/D/validate"
             ),
             Some(Route::Deployments(
-                group,
+                Scope::Group(group),
                 vec!["D".into(), "validate".into()]
             ))
         );

@@ -1,15 +1,20 @@
 //! The engine as those see it who ask it for changes.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 use vnet_gw_core::{
-    arm::{Change, Outcome, State},
+    arm::{Assign, Change, Outcome, State},
     model::{ArmError, Warning},
+    secret::Secret,
 };
 
 use super::Caller;
-use crate::store::{Store, StoreError, Write};
+use crate::{
+    daemon::keys,
+    store::{Store, StoreError, Write},
+};
 
 /// A set of changes that is carried out as a whole or not at all.
 #[derive(Debug)]
@@ -67,6 +72,8 @@ pub struct Engine {
     pub(super) state: watch::Receiver<Arc<State>>,
     pub(super) ask: mpsc::Sender<Asked>,
     pub(super) store: Arc<dyn Store>,
+    /// Public addresses that may be given.
+    pub(super) addresses: Arc<Vec<IpAddr>>,
 }
 
 impl fmt::Debug for Engine {
@@ -79,6 +86,11 @@ impl Engine {
     /// What is durable and valid now.
     pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
+    }
+
+    /// What makes up GUIDs and keys for what is only tried, with the addresses of the engine's own.
+    pub fn assign(&self) -> impl Assign + Send + use<> {
+        Trying(Arc::clone(&self.addresses))
     }
 
     /// For reading records. Writing is [`submit`](Self::submit)'s, also of records alone.
@@ -96,5 +108,22 @@ impl Engine {
         let sent = self.ask.send(asked).await;
         sent.map_err(|_| EngineError::Ending)?;
         answered.await.map_err(|_| EngineError::Ending)?
+    }
+}
+
+/// For changes that are not submitted.
+struct Trying(Arc<Vec<IpAddr>>);
+
+impl Assign for Trying {
+    fn guid(&mut self) -> String {
+        Uuid::new_v4().to_string()
+    }
+
+    fn shared_key(&mut self, length: usize) -> Secret {
+        keys::generate(length)
+    }
+
+    fn public_addresses(&self) -> Vec<IpAddr> {
+        self.0.to_vec()
     }
 }

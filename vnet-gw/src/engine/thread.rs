@@ -56,6 +56,7 @@ impl Writer {
             state: self.board.watch(),
             ask,
             store: Arc::clone(&self.store),
+            addresses: Arc::new(self.options.assign.public_addresses()),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

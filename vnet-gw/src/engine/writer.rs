@@ -66,7 +66,7 @@ pub enum OpenError {
 /// An engine that does not run yet, or its thread's insides.
 pub struct Writer {
     pub(super) store: Arc<dyn Store>,
-    options: EngineOptions,
+    pub(super) options: EngineOptions,
     pub(super) board: Arc<Board>,
     image: Arc<Image>,
     /// Of the store, which the state is that of.

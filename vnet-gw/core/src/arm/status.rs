@@ -8,6 +8,7 @@ const STATUSES: &[(&str, u16)] = &[
     ("ExpiredAuthenticationToken", 401),
     ("AuthenticationFailed", 401),
     ("AuthorizationFailed", 403),
+    ("LinkedAuthorizationFailed", 403),
     ("DeploymentNotFound", 404),
     ("InvalidResourceNamespace", 404),
     ("InvalidResourceType", 404),

@@ -73,7 +73,7 @@ pub use security::{
     SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
 };
 pub use shared::Shared;
-pub use template::{EvaluatedResource, template_resources};
+pub use template::{EvaluatedResource, parse_relaxed_json, template_resources};
 pub use types::*;
 pub use vpn::*;
 

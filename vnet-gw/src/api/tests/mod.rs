@@ -1,6 +1,7 @@
 //! The router over a real engine and a store in memory, without sockets and without a data path.
 
 mod bad;
+mod deployments;
 mod resources;
 
 use std::sync::Arc;

@@ -47,7 +47,7 @@ use crate::model::{
 };
 
 /// A deployment that is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The template, an object.
     pub template: &'a Value,
@@ -58,6 +58,8 @@ pub struct Request<'a> {
     pub options: DeployOptions,
     pub mode: Mode,
     pub origin: Origin,
+    /// Whether whoever deploys may read a resource that `reference()` names.
+    pub may_read: &'a dyn Fn(&str) -> bool,
 }
 
 /// What becomes of the resources of the group that the template does not have.
@@ -153,7 +155,7 @@ fn run(
     let root = Node::from(request.template.clone());
     let program = Program::read(&root, group.is_some())?;
     let evaluator = template::evaluator(program.root, &options, hidden)?;
-    let tentative = Tentative::new(state, assign, request.origin);
+    let tentative = Tentative::new(state, assign, request);
     let place = Place {
         subscription: options.subscription_id.clone(),
         group: group.clone(),

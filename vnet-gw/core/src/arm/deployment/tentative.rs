@@ -7,16 +7,19 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{Assign, Change, GroupId, Origin, Precondition, ResourceId, State, Target, Warning};
+use super::{
+    Assign, Change, GroupId, Origin, Precondition, Request, ResourceId, State, Target, Warning,
+};
 use crate::{
     arm::{NoLive, Put, ResourceGroup, view},
-    model::{ArmError, Kind},
+    model::{ArmError, Kind, cut},
 };
 
 /// What the levels of a deployment have in common.
 pub(super) struct Tentative<'a> {
     from: &'a State,
     origin: Origin,
+    may_read: &'a dyn Fn(&str) -> bool,
     inner: RefCell<Inner<'a>>,
 }
 
@@ -53,10 +56,11 @@ pub(super) enum Found {
 }
 
 impl<'a> Tentative<'a> {
-    pub(super) fn new(state: &'a State, assign: &'a mut dyn Assign, origin: Origin) -> Self {
+    pub(super) fn new(state: &'a State, assign: &'a mut dyn Assign, request: &Request<'a>) -> Self {
         Self {
             from: state,
-            origin,
+            origin: request.origin,
+            may_read: request.may_read,
             inner: RefCell::new(Inner {
                 assign,
                 state: state.clone(),
@@ -159,6 +163,12 @@ impl<'a> Tentative<'a> {
 
     /// A resource as it is shown.
     pub(super) fn find(&self, id: &str) -> Result<Found, ArmError> {
+        if !(self.may_read)(id) {
+            return Err(ArmError::new(
+                "LinkedAuthorizationFailed",
+                format!("reference() is of '{}', which you may not read.", cut(id)),
+            ));
+        }
         let inner = self.inner.borrow();
         if let Some(deployment) = inner.deployments.get(&id.to_ascii_lowercase()) {
             return Ok(Found::Resource(json!({"id": id, "properties": deployment})));

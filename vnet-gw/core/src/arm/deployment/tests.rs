@@ -77,6 +77,7 @@ pub(super) fn deploy_with(
         options: options(),
         mode,
         origin: Origin::Api,
+        may_read: &|_| true,
     };
     execute(&request, state, &mut Counting(1_000))
 }

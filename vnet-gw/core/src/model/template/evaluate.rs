@@ -27,6 +27,9 @@ const NO_EXPRESSION: &str = "What stands between the brackets cannot be read, an
 /// Variables that use variables that use variables: deeper is an attack on the stack.
 const MAX_CHAIN: usize = 64;
 
+/// Expressions and values in one another, through all variables: deeper is an attack on the stack.
+const MAX_DEPTH: usize = 256;
+
 /// What a step of the evaluation costs, in bytes made.
 const STEP: usize = 32;
 
@@ -46,6 +49,7 @@ pub(crate) struct Evaluator<'t> {
     /// How many of `active` are defaults of parameters.
     defaults: Cell<usize>,
     guids: Cell<u64>,
+    depth: Cell<usize>,
     /// The value of a secure parameter was used.
     tainted: Cell<bool>,
     /// Names of secure parameters, in lower case.
@@ -117,6 +121,7 @@ impl<'t> Evaluator<'t> {
             spent: Cell::new(0),
             defaults: Cell::new(0),
             guids: Cell::new(0),
+            depth: Cell::new(0),
             tainted: Cell::new(false),
             secure: BTreeSet::new(),
         }
@@ -128,6 +133,10 @@ impl<'t> Evaluator<'t> {
         node: &mut Node<'_>,
         around: &Around<'_>,
     ) -> Result<(), ArmError> {
+        self.deeper(|| self.evaluate_in_place(node, around))
+    }
+
+    fn evaluate_in_place(&self, node: &mut Node<'_>, around: &Around<'_>) -> Result<(), ArmError> {
         match node {
             // Nearly every string is a literal; none is copied.
             Node::Text(text) if text.starts_with('[') => {
@@ -213,6 +222,14 @@ impl<'t> Evaluator<'t> {
         expression: &Expression,
         around: &Around<'_>,
     ) -> Result<Cow<'_, Value>, ArmError> {
+        self.deeper(|| self.value_of_one(expression, around))
+    }
+
+    fn value_of_one(
+        &self,
+        expression: &Expression,
+        around: &Around<'_>,
+    ) -> Result<Cow<'_, Value>, ArmError> {
         self.spend_bytes(STEP)?;
         match expression {
             Expression::Text(text) => Ok(Cow::Owned(Value::String(text.clone()))),
@@ -248,6 +265,21 @@ impl<'t> Evaluator<'t> {
                  repeat.",
             )),
         }
+    }
+
+    /// Does something that may do the same again.
+    fn deeper<T>(&self, work: impl FnOnce() -> Result<T, ArmError>) -> Result<T, ArmError> {
+        let depth = self.depth.get() + 1;
+        if depth > MAX_DEPTH {
+            return Err(invalid(
+                "Variables, functions and what they say stand too deeply in one another: unfold \
+                 them.",
+            ));
+        }
+        self.depth.set(depth);
+        let result = work();
+        self.depth.set(depth - 1);
+        result
     }
 
     /// What is left of the work that it may do.

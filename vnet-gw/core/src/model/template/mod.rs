@@ -12,11 +12,11 @@ pub(super) mod json;
 pub(crate) mod node;
 pub(crate) mod outputs;
 pub(crate) mod parameters;
+mod relaxed;
 pub(crate) mod resources;
 
 use std::{borrow::Cow, cell::OnceCell};
 
-pub use self::evaluated::{EvaluatedResource, template_resources};
 pub(crate) use self::functions::murmur_hash64;
 use self::{
     around::Around,
@@ -24,6 +24,10 @@ use self::{
     evaluate::{Evaluator, Lazy, invalid, within},
     node::{Fields, Node},
     resources::{Role, interleave},
+};
+pub use self::{
+    evaluated::{EvaluatedResource, template_resources},
+    relaxed::parse_relaxed_json,
 };
 use super::{
     ArmError, DeployOptions,

@@ -104,6 +104,7 @@ fn a_deployment_to_a_subscription_makes_groups_and_deploys_into_them() {
         },
         mode: Mode::Incremental,
         origin: Origin::Api,
+        may_read: &|_| true,
     };
     let done = execute(&request, &groups(), &mut Counting::default())
         .unwrap_or_else(|error| panic!("{error}"));
@@ -186,6 +187,7 @@ fn what_does_not_hold_changes_nothing_and_says_why() {
         },
         mode: Mode::Incremental,
         origin: Origin::Api,
+        may_read: &|_| true,
     };
     let error = execute(&elsewhere, &groups(), &mut Counting::default()).unwrap_err();
     assert_eq!(error.code, "ResourceGroupNotFound");
