@@ -116,7 +116,8 @@ pub enum Command {
     /// VNet-to-VNet connection. What the file does not have (public addresses, shared keys) is a
     /// parameter of the template. On standard error, line by line: what could not be carried over,
     /// what changed, and which values to supply. Fails where the file cannot be read, or where its
-    /// networks break a rule, which is told; the template is written all the same, to be mended.
+    /// networks break a rule, which is told; the template is written all the same, to be mended. With
+    /// `--apply` a template that breaks none is deployed at once.
     ImportNetcfg(ImportNetcfgArgs),
     /// Look for what is missing on this host, and say how to mend it
     Doctor(DoctorArgs),
@@ -275,6 +276,22 @@ pub struct ImportNetcfgArgs {
     /// the resource group which the template is deployed to]
     #[arg(long, value_name = "REGION")]
     pub location: Option<String>,
+
+    /// Deploy the template to the running daemon
+    #[arg(long)]
+    pub apply: bool,
+
+    /// An ARM parameters file with the values to supply
+    #[arg(long, value_name = "FILE", requires = "apply")]
+    pub parameters: Option<PathBuf>,
+
+    /// Subscription to deploy to [default: the daemon's]
+    #[arg(long, value_name = "ID", requires = "apply")]
+    pub subscription_id: Option<String>,
+
+    /// Resource group to deploy to; made if it is not there [default: vnet-gw]
+    #[arg(long, value_name = "NAME", requires = "apply")]
+    pub resource_group: Option<String>,
 }
 
 #[derive(Debug, Args)]

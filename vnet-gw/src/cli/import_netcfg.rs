@@ -9,6 +9,7 @@ use vnet_gw_core::netcfg::{self, FindingKind, Import};
 use super::{
     Verdict,
     args::{Cli, ImportNetcfgArgs, OutputFormat},
+    deployment::Deployment,
     output::{self, count},
 };
 
@@ -20,19 +21,45 @@ pub(super) fn run(cli: &Cli, args: &ImportNetcfgArgs) -> Result<Verdict> {
         let text = serde_json::to_string_pretty(&import.template)? + "\n";
         fs::write(out, text).with_context(|| format!("writing {}", out.display()))?;
     }
+    if cli.output == OutputFormat::Table {
+        tell(&import, &args.file);
+    }
+    let deployed = match (args.apply, &import.invalid) {
+        (true, None) => Some(deploy(cli, args, &import)?),
+        _ => None,
+    };
     match cli.output {
-        OutputFormat::Json => output::json(&report(&import, args))?,
-        OutputFormat::Table => {
-            tell(&import, &args.file);
-            if args.out.is_none() {
-                output::json(&import.template)?;
-            }
+        OutputFormat::Json => output::json(&report(&import, args, deployed))?,
+        OutputFormat::Table if args.out.is_none() && !args.apply => {
+            output::json(&import.template)?;
         }
+        OutputFormat::Table => {}
     }
     Ok(match import.invalid {
         None => Verdict::Good,
         Some(_) => Verdict::Bad,
     })
+}
+
+/// The deployment as the daemon shows it.
+fn deploy(cli: &Cli, args: &ImportNetcfgArgs, import: &Import) -> Result<Value> {
+    let deployment = Deployment {
+        name: "import-netcfg",
+        template: &import.template,
+        parameters: args.parameters.as_deref(),
+        subscription_id: args.subscription_id.as_deref(),
+        resource_group: args.resource_group.as_deref(),
+        location: args.location.as_deref(),
+    };
+    let reply = deployment.run(cli)?;
+    for warning in reply.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    if cli.output == OutputFormat::Table {
+        let number = resources(import).len();
+        output::print(&format!("deployed: {}\n", count(number, "resource")))?;
+    }
+    Ok(reply.body)
 }
 
 /// The file, or so much of it that it is seen to be too large.
@@ -74,7 +101,7 @@ fn resources(import: &Import) -> &[Value] {
     resources.map_or(&[], Vec::as_slice)
 }
 
-fn report(import: &Import, args: &ImportNetcfgArgs) -> Value {
+fn report(import: &Import, args: &ImportNetcfgArgs, deployed: Option<Value>) -> Value {
     let findings = import.findings.iter().map(|finding| {
         json!({
             "line": finding.line,
@@ -86,7 +113,9 @@ fn report(import: &Import, args: &ImportNetcfgArgs) -> Value {
     if let Some(error) = &import.invalid {
         report["error"] = error.body()["error"].clone();
     }
-    if args.out.is_none() {
+    if let Some(deployed) = deployed {
+        report["deployment"] = deployed;
+    } else if args.out.is_none() {
         report["template"] = import.template.clone();
     }
     report
@@ -113,13 +142,17 @@ mod tests {
             file: PathBuf::from("f"),
             out: None,
             location: None,
+            apply: false,
+            parameters: None,
+            subscription_id: None,
+            resource_group: None,
         };
-        let shown = report(&import, &args);
+        let shown = report(&import, &args, None);
         assert_eq!(shown["findings"][0]["line"], 3);
         assert_eq!(shown["findings"][0]["kind"], "changed");
         assert_eq!(shown["error"]["code"], "NetcfgInvalidSubnet");
         assert_eq!(shown["template"]["resources"][0]["name"], "VNet-1");
         args.out = Some(PathBuf::from("t"));
-        assert_eq!(report(&import, &args).get("template"), None);
+        assert_eq!(report(&import, &args, None).get("template"), None);
     }
 }
