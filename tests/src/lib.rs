@@ -4,6 +4,7 @@ pub mod az;
 pub mod bed;
 pub mod gateway;
 pub mod ike_shell;
+pub mod killed;
 pub mod pump;
 pub mod regions;
 pub mod report;

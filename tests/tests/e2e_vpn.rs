@@ -314,8 +314,8 @@ fn what_cannot_be_is_told_in_one_line() {
             "lives on host east; ask there",
         ),
         (
-            &["connection", "shared-key", "reset", "VNet1-to-VNet4"],
-            "the template carries its sharedKey",
+            &["connection", "shared-key", "show", "none"],
+            "there is none; there are VNet1-to-VNet4",
         ),
     ] {
         let output = west.daemon.output(args).unwrap();

@@ -188,7 +188,11 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         let event = tokio::select! {
             Some(event) = outside.recv() => event,
             loaded = loader.finished() => Event::Loaded(loaded),
-            Some(delivery) = deliveries.next() => Event::Apply(delivery),
+            delivery = deliveries.next() => match delivery {
+                Some(delivery) => Event::Apply(delivery),
+                // A defect of ours: whoever starts it again has all that was answered.
+                None => bail!("the engine's thread ended"),
+            },
             changed = files_changed(&mut files) => {
                 changed.context("watching the configuration's directory")?;
                 Event::ConfigurationChanged

@@ -1,0 +1,4 @@
+//! What is kept: through kills at any moment, full disks, and restarts.
+
+mod disk;
+mod kills;
