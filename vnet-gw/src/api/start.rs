@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{Api, Listen, ListenError, Operations, Server, Settings};
 use crate::{
-    control::{Asked, RuntimeDir},
+    control::{ApiStatus, Asked, RuntimeDir},
     datapath::Instance,
     engine::Engine,
     identity::{self, Identity, TlsOptions},
@@ -62,6 +62,7 @@ impl ApiOptions {
 /// The API, served; dropped, it ends.
 #[derive(Debug)]
 pub struct Serving {
+    status: ApiStatus,
     // Ends before what it answers from is taken away.
     server: Server,
     _passing: Option<Passing>,
@@ -70,6 +71,10 @@ pub struct Serving {
 impl Serving {
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    pub fn status(&self) -> &ApiStatus {
+        &self.status
     }
 }
 
@@ -157,13 +162,25 @@ pub fn start(
         }
         started => started,
     }?;
-    if !server.addresses().is_empty() && options.certificate.is_none() {
+    let by_ca = !server.addresses().is_empty() && options.certificate.is_none();
+    if by_ca {
         log::info!(
             "api: clients trust its certificate by {}",
             published.display()
         );
     }
+    let addresses = server.addresses().iter();
     Ok(Serving {
+        status: ApiStatus {
+            addresses: addresses.map(|at| format!("https://{at}")).collect(),
+            socket: place
+                .runtime_dir
+                .api_socket(place.instance)
+                .display()
+                .to_string(),
+            ca_certificate: by_ca.then(|| published.display().to_string()),
+            tenant: identity.tenant().to_owned(),
+        },
         server,
         _passing: passing,
     })

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::client::Client,
+    control::{Request, Response},
     identity::{Assignment, PrincipalList, PrincipalView, Role},
 };
 
@@ -114,7 +115,21 @@ fn fresh(cli: &Cli, principal: PrincipalView) -> Result<()> {
             .map(|at| ("expires", at.clone())),
     );
     let mut text = pairs(&lines);
-    text.push_str("\nThe password is not shown again. Sign in with:\n");
+    let status = source::ask(cli, Request::Status {}, |answer| match answer {
+        Response::Status(status) => Some(*status),
+        _ => None,
+    })?;
+    text.push_str("\nThe password is not shown again. Sign in with:\n\n");
+    if let Some(path) = &status.api.ca_certificate {
+        text.push_str(&format!("  export REQUESTS_CA_BUNDLE={path}\n"));
+    }
+    if let Some(address) = status.api.addresses.first() {
+        text.push_str(&format!(
+            "  az config set core.instance_discovery=false\n  \
+             az cloud register --name vnet-gw --endpoint-resource-manager {address}\n  \
+             az cloud set --name vnet-gw\n"
+        ));
+    }
     text.push_str(&format!(
         "  az login --service-principal --username {} --tenant {} --password PASSWORD\n",
         principal.app_id, principal.tenant

@@ -53,6 +53,18 @@ fn text(status: &Status) -> String {
     if let Some(error) = &configuration.last_error {
         lines.push(("refused", format!("at {}: {}", error.at, error.message)));
     }
+    let api = &status.api;
+    if !api.socket.is_empty() {
+        let mut places = api.addresses.clone();
+        places.push(api.socket.clone());
+        lines.push(("API", places.join(", ")));
+    }
+    if let Some(path) = &api.ca_certificate {
+        lines.push(("CA of the API", path.clone()));
+    }
+    if !api.tenant.is_empty() {
+        lines.push(("tenant", api.tenant.clone()));
+    }
     lines.extend([
         (
             "resources",

@@ -31,7 +31,24 @@ pub struct Status {
     /// VPN gateways of this host, their connections and tunnels.
     #[serde(default)]
     pub vpn: VpnCounts,
+    /// Azure's API, as it is served.
+    #[serde(default)]
+    pub api: ApiStatus,
     pub datapath: DatapathStatus,
+}
+
+/// Where clients find the API, and what they need to trust it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiStatus {
+    /// `https://…`
+    pub addresses: Vec<String>,
+    pub socket: String,
+    /// That of the CA that signs the API's certificate; nothing where the operator brought one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificate: Option<String>,
+    /// The directory that service principals sign in to.
+    pub tenant: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -163,6 +163,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         group,
     };
     let api = api::start(&options.api, place, &engine.engine, ask)?;
+    daemon.served(api.status().clone());
     let mut files = match (&options.files, seen) {
         (Some(files), Some(seen)) => {
             let watch = ConfigWatch::new(files.clone(), seen);

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     control::{
-        Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status, TraceFeed,
-        VpnCounts, short,
+        ApiStatus, Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status,
+        TraceFeed, VpnCounts, short,
     },
     datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
     engine::Delivery,
@@ -63,6 +63,7 @@ pub struct Daemon<F, T> {
     /// Warnings that were logged already: a device that is missing is not told every ten seconds.
     warned: Vec<String>,
     reconcile_error: Option<String>,
+    api: ApiStatus,
     /// Durable, and not in force: the data path refused it, and is asked again.
     owed: Option<Delivery>,
 }
@@ -89,6 +90,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             last_error: None,
             warned: Vec::new(),
             reconcile_error: None,
+            api: ApiStatus::default(),
             owed: None,
         };
         let line = daemon.apply(first)?;
@@ -295,6 +297,11 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         }
     }
 
+    /// Where the API is served, for those who ask.
+    pub(super) fn served(&mut self, api: ApiStatus) {
+        self.api = api;
+    }
+
     fn status(&self) -> Status {
         let Snapshot { topology, image } = &*self.snapshot.borrow();
         let files = self.settings.files.as_ref();
@@ -320,6 +327,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
             network_interfaces: topology.network_interfaces.len(),
             vpn: VpnCounts::default(),
+            api: self.api.clone(),
             ports: image.ports.len(),
             ports_up: ports
                 .iter()
