@@ -38,6 +38,10 @@ impl Hasher for Mix {
         // What ends a string, and every such key is one string.
     }
 
+    fn write_u64(&mut self, word: u64) {
+        self.fold(word);
+    }
+
     fn write_u32(&mut self, word: u32) {
         self.fold(word.into());
     }

@@ -1,18 +1,16 @@
 //! Who has which address of a subnet.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::{ResourceId, prefix::is_reserved};
+use crate::hash::FastMap;
 
 /// The addresses of one subnet. Subnets of a network do not overlap, so what is unique here is so
 /// in the network.
 pub(super) struct Allocator<'a> {
-    taken: HashMap<IpAddr, &'a ResourceId>,
+    taken: FastMap<IpAddr, &'a ResourceId>,
     free4: Cursor,
     free6: Cursor,
 }
@@ -26,7 +24,8 @@ struct Cursor {
 }
 
 impl<'a> Allocator<'a> {
-    pub(super) fn new(prefixes: &[IpNet]) -> Self {
+    /// Of a subnet with these prefixes, for about so many addresses.
+    pub(super) fn new(prefixes: &[IpNet], count: usize) -> Self {
         let cursor = |ipv6: bool| {
             let mut prefixes: Vec<IpNet> = prefixes
                 .iter()
@@ -41,7 +40,7 @@ impl<'a> Allocator<'a> {
             }
         };
         Self {
-            taken: HashMap::new(),
+            taken: FastMap::with_capacity_and_hasher(count, Default::default()),
             free4: cursor(false),
             free6: cursor(true),
         }
@@ -126,7 +125,7 @@ mod tests {
         let who = ResourceId::new("/a");
         let prefixes =
             ["10.0.1.0/29", "10.0.0.0/29", "fd00::/64"].map(|prefix| prefix.parse().unwrap());
-        let mut allocator = Allocator::new(&prefixes);
+        let mut allocator = Allocator::new(&prefixes, 0);
         allocator.take("10.0.0.5".parse().unwrap(), &who).unwrap();
         assert_eq!(
             allocator.take("10.0.0.5".parse().unwrap(), &who),

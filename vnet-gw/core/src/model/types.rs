@@ -17,6 +17,8 @@ pub struct ResourceId {
     /// The id as written, then in lower case (ASCII): both have the same length. Thousands of them
     /// are compared for every change, so all of one is in one place.
     both: Arc<str>,
+    /// Of the key: maps of ids need not look at the text to find their place.
+    hash: u64,
 }
 
 impl ResourceId {
@@ -28,7 +30,10 @@ impl ResourceId {
         both.push_str(text);
         both.push_str(text);
         both[text.len()..].make_ascii_lowercase();
-        Self { both: both.into() }
+        Self {
+            hash: fnv1a(&both[text.len()..]),
+            both: both.into(),
+        }
     }
 
     /// As first written.
@@ -60,8 +65,8 @@ impl ResourceId {
 
     /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
     /// restarted daemon knows its ports, subnets and VNets again. Never 0.
-    pub fn stable_hash(&self) -> u64 {
-        fnv1a(self.key())
+    pub const fn stable_hash(&self) -> u64 {
+        self.hash
     }
 }
 
@@ -75,7 +80,8 @@ pub(crate) fn fnv1a(text: &str) -> u64 {
 
 impl PartialEq for ResourceId {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.both, &other.both) || self.key() == other.key()
+        let same = || Arc::ptr_eq(&self.both, &other.both) || self.key() == other.key();
+        self.hash == other.hash && same()
     }
 }
 impl Eq for ResourceId {}
@@ -95,7 +101,7 @@ impl Ord for ResourceId {
 }
 impl std::hash::Hash for ResourceId {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        state.write_u64(self.hash);
     }
 }
 impl fmt::Display for ResourceId {

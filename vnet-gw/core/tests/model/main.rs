@@ -7,6 +7,7 @@ mod exported;
 mod functions;
 mod gateways;
 mod interfaces;
+mod kept;
 mod peerings;
 mod policies;
 mod properties;

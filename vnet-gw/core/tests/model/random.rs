@@ -5,7 +5,10 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::{good, nic, parse, vnet};
+use crate::{
+    store::Store,
+    support::{good, nic, parse, vnet},
+};
 
 /// Networks as lists of subnet sizes, and which of them are peered.
 fn plan() -> impl Strategy<Value = (Vec<Vec<u8>>, Vec<(usize, usize)>)> {
@@ -52,11 +55,12 @@ proptest! {
                 // Three dynamic ones fit even into a /29.
                 for _ in 0..3 {
                     interfaces += 1;
-                    resources.push(nic(&format!("nic{interfaces}"), &format!("{}/{subnet}", name(number)), ""));
+                    resources.push(nic(&format!("nic{interfaces:03}"), &format!("{}/{subnet}", name(number)), ""));
                 }
             }
         }
         let topology = good(&resources);
+        prop_assert_eq!(&Store::of(&resources).topology, &topology);
         prop_assert_eq!(topology.network_interfaces.len(), interfaces);
         for network in topology.virtual_networks.values() {
             for peering in network.peerings.values() {

@@ -13,9 +13,16 @@ use vnet_gw_core::{
 
 use crate::support::GROUP;
 
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    kind: Kind,
+    body: Map<String, Value>,
+    key: Option<Secret>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
-    pub(crate) documents: BTreeMap<ResourceId, (Kind, Map<String, Value>, Option<Secret>)>,
+    documents: BTreeMap<ResourceId, Document>,
     read: BTreeMap<ResourceId, ReadDocument>,
     pub(crate) topology: Topology,
     /// How many documents were read since the store was made.
@@ -60,10 +67,11 @@ impl Store {
             .and_then(Value::as_object_mut)
             .and_then(|properties| properties.remove("sharedKey"))
             .and_then(|key| Some(Secret::new(key.as_str()?)));
-        if let Some((_, before, _)) = self.documents.get(&id) {
-            carry(before, &mut body);
+        if let Some(before) = self.documents.get(&id) {
+            carry(&before.body, &mut body);
         }
-        self.documents.insert(id.clone(), (kind, body, key));
+        self.documents
+            .insert(id.clone(), Document { kind, body, key });
         self.read(&id)
     }
 
@@ -72,9 +80,28 @@ impl Store {
         self.read.remove(id);
     }
 
+    /// Takes properties of a peering, by its number, from the document of its network: it is put
+    /// itself, and is new or synchronised.
+    pub(crate) fn forget(
+        &mut self,
+        network: &ResourceId,
+        number: usize,
+        names: &[&str],
+    ) -> Result<(), ArmError> {
+        let missing = || ArmError::new("NotFound", "There is no such peering.");
+        let document = self.documents.get_mut(network).ok_or_else(missing)?;
+        let pointer = format!("/virtualNetworkPeerings/{number}/properties");
+        let properties = document.body["properties"].pointer_mut(&pointer);
+        let properties = properties.ok_or_else(missing)?;
+        if let Some(properties) = properties.as_object_mut() {
+            properties.retain(|name, _| !names.contains(&name.as_str()));
+        }
+        self.read(network)
+    }
+
     /// Reads a document that was changed.
-    pub(crate) fn read(&mut self, id: &ResourceId) -> Result<(), ArmError> {
-        let (kind, body, key) = &self.documents[id];
+    fn read(&mut self, id: &ResourceId) -> Result<(), ArmError> {
+        let Document { kind, body, key } = &self.documents[id];
         let read = read_document(id, *kind, body, "local", key.as_ref())?;
         self.reads += 1;
         self.read.insert(id.clone(), read);
@@ -102,8 +129,8 @@ impl Store {
         let mut changed = BTreeSet::new();
         for network in topology.virtual_networks.values() {
             for peering in network.peerings.values() {
-                let (_, body, _) = self.documents.get_mut(&network.id).expect("its document");
-                let list = &mut body["properties"]["virtualNetworkPeerings"];
+                let document = self.documents.get_mut(&network.id).expect("its document");
+                let list = &mut document.body["properties"]["virtualNetworkPeerings"];
                 let items = list.as_array_mut().expect("its peerings");
                 let item = items
                     .iter_mut()
@@ -119,10 +146,10 @@ impl Store {
             }
         }
         for interface in topology.network_interfaces.values() {
-            let (_, body, _) = self.documents.get_mut(&interface.id).expect("its document");
-            let before = body.clone();
-            write_interface(interface, body);
-            if *body != before {
+            let document = self.documents.get_mut(&interface.id).expect("its document");
+            let before = document.body.clone();
+            write_interface(interface, &mut document.body);
+            if document.body != before {
                 changed.insert(interface.id.clone());
             }
         }

@@ -65,8 +65,6 @@ const IP_CONFIGURATION: Schema = &[
 #[derive(Clone, Debug)]
 pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) id: ResourceId,
-    /// That of its first ipConfiguration.
-    pub(in crate::model) network: ResourceId,
     /// The interface itself, where nothing of it is left to be given.
     pub(in crate::model) ready: Option<Shared<NetworkInterface>>,
     pub(in crate::model) mac_address: Option<[u8; 6]>,
@@ -158,12 +156,8 @@ impl Reader<'_> {
             self.errors.push(envelope.tag_error(TAG_DEVICE, message));
         }
         let host = envelope.host(self.errors);
-        let Some(first) = ip_configurations.first() else {
-            return;
-        };
         self.draft.network_interfaces.push(NetworkInterfaceDraft {
             id: id.clone(),
-            network: first.subnet.parent(),
             ready: None,
             mac_address,
             enable_ip_forwarding: forwarding.unwrap_or(false),

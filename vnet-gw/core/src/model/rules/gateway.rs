@@ -186,7 +186,7 @@ fn private_addresses(
     subnet: &Subnet,
     errors: &mut Errors,
 ) -> Option<Vec<IpAddr>> {
-    let mut allocator = Allocator::new(&subnet.address_prefixes);
+    let mut allocator = Allocator::new(&subnet.address_prefixes, 2);
     let mut given: Vec<Option<IpAddr>> = vec![None; draft.ip_configurations.len()];
     // Those that are fixed first, then those that an export shows, then new ones.
     for fixed in [true, false] {

@@ -22,8 +22,8 @@ use crate::hash::FastMap;
 
 type Networks = BTreeMap<ResourceId, Shared<VirtualNetwork>>;
 
-/// Where resources are, by the key of their id: those that say it.
-type Locations<'a> = FastMap<&'a str, &'a str>;
+/// Where resources are, those that say it; but for network interfaces, of which there are many.
+type Locations<'a> = FastMap<&'a ResourceId, &'a str>;
 
 /// What can be said of each resource by itself. An interface that is not sound is told and left
 /// out.
@@ -55,35 +55,41 @@ pub(super) fn together<'a>(
     let mut topology = Topology::default();
     let mut locations = Locations::default();
     let (mut networks, mut interfaces, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut virtual_networks, mut route_tables) = (Vec::new(), Vec::new());
+    let (mut security_groups, mut addresses, mut sites) = (Vec::new(), Vec::new(), Vec::new());
     let mut connections = Vec::new();
     for fragment in fragments {
         let resource = &fragment.resource;
-        if let Some(location) = &fragment.location {
-            locations.insert(resource.id().key(), location);
+        let id = resource.id();
+        let location = fragment.location.as_deref();
+        if let Resource::NetworkInterface(draft) = resource {
+            interfaces.push((draft, location));
+            continue;
         }
-        let id = resource.id().clone();
+        if let Some(location) = location {
+            locations.insert(id, location);
+        }
+        let id = id.clone();
         match resource {
             Resource::VirtualNetwork(draft) => {
                 networks.push(draft);
-                topology.virtual_networks.insert(id, draft.network.clone());
+                virtual_networks.push((id, draft.network.clone()));
             }
-            Resource::RouteTable(table) => {
-                topology.route_tables.insert(id, Arc::clone(table));
-            }
-            Resource::NetworkSecurityGroup(group) => {
-                topology.network_security_groups.insert(id, group.clone());
-            }
-            Resource::NetworkInterface(draft) => interfaces.push(draft),
-            Resource::PublicIpAddress(address) => {
-                topology.public_ip_addresses.insert(id, address.clone());
-            }
+            Resource::RouteTable(table) => route_tables.push((id, Arc::clone(table))),
+            Resource::NetworkSecurityGroup(group) => security_groups.push((id, group.clone())),
+            Resource::PublicIpAddress(address) => addresses.push((id, address.clone())),
             Resource::VirtualNetworkGateway(draft) => gateways.push(draft),
-            Resource::LocalNetworkGateway(site) => {
-                topology.local_network_gateways.insert(id, site.clone());
-            }
+            Resource::LocalNetworkGateway(site) => sites.push((id, site.clone())),
             Resource::Connection(connection) => connections.push(connection),
+            Resource::NetworkInterface(_) => {}
         }
     }
+    // From lists, since maps are made of what is sorted already in no time.
+    topology.virtual_networks = BTreeMap::from_iter(virtual_networks);
+    topology.route_tables = BTreeMap::from_iter(route_tables);
+    topology.network_security_groups = BTreeMap::from_iter(security_groups);
+    topology.public_ip_addresses = BTreeMap::from_iter(addresses);
+    topology.local_network_gateways = BTreeMap::from_iter(sites);
     gateway::check_public_addresses(&topology.public_ip_addresses, errors);
     let mut refused: Vec<&ResourceId> = gateways.iter().map(|gateway| &gateway.id).collect();
     topology.virtual_network_gateways = gateway::settle(
@@ -156,8 +162,20 @@ fn check_location(
     locations: &Locations<'_>,
     errors: &mut Errors,
 ) {
-    if let (Some(here), Some(there)) = (locations.get(target.key()), locations.get(other.key()))
-        && here != there
+    if let Some(here) = locations.get(target) {
+        check_located((target, here), other, locations, errors);
+    }
+}
+
+/// The same of a resource whose location is at hand.
+fn check_located(
+    (target, here): (&ResourceId, &str),
+    other: &ResourceId,
+    locations: &Locations<'_>,
+    errors: &mut Errors,
+) {
+    if let Some(there) = locations.get(other)
+        && here != *there
     {
         errors.push(error(
             "InvalidResourceReference",

@@ -2,11 +2,11 @@
 //! address and netdev (rules A13, C "Subnets").
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::IpAddr,
 };
 
-use super::{Locations, Networks, check_location, error, not_found};
+use super::{Locations, Networks, check_located, error, not_found};
 use crate::{
     hash::FastMap,
     model::{
@@ -18,65 +18,95 @@ use crate::{
     },
 };
 
-/// A sound interface and its subnet.
-type Homed<'a> = (&'a NetworkInterfaceDraft, &'a Subnet);
+/// A subnet that interfaces can be in, and its network.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: usize,
+    network: &'a VirtualNetwork,
+    subnet: &'a Subnet,
+}
 
-/// Checks the interfaces, then gives out what they do not say: static addresses are taken first,
-/// then the dynamic ones are given in their order, then MAC addresses in that of the ids.
+/// A sound interface, and where it is.
+#[derive(Clone, Copy)]
+struct Homed<'a> {
+    draft: &'a NetworkInterfaceDraft,
+    place: Place<'a>,
+}
+
+/// Checks the interfaces, each with its location, then gives out what they do not say: static
+/// addresses are taken first, then the dynamic ones are given in their order, then MAC addresses
+/// in that of the ids.
 pub(super) fn settle(
-    drafts: &[&NetworkInterfaceDraft],
+    drafts: &[(&NetworkInterfaceDraft, Option<&str>)],
     networks: &Networks,
     locations: &Locations<'_>,
     errors: &mut Errors,
 ) -> BTreeMap<ResourceId, Shared<NetworkInterface>> {
+    let subnets = networks.values().flat_map(|network| {
+        network
+            .subnets
+            .values()
+            .map(move |subnet| (network, subnet))
+    });
+    let places: FastMap<&ResourceId, Place<'_>> = subnets
+        .enumerate()
+        .map(|(number, (network, subnet))| {
+            let place = Place {
+                number,
+                network,
+                subnet,
+            };
+            (&subnet.id, place)
+        })
+        .collect();
     let mut sound: Vec<Homed<'_>> = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        if let Some((network, subnet)) = subnet_of(draft, networks, errors) {
-            check_location(&draft.id, &network.id, locations, errors);
-            sound.push((draft, subnet));
+    for (draft, location) in drafts {
+        if let Some(place) = place_of(draft, &places, networks, errors) {
+            if let Some(here) = location {
+                check_located((&draft.id, here), &place.network.id, locations, errors);
+            }
+            sound.push(Homed { draft, place });
         }
     }
     devices(&sound, errors);
     mac_addresses_differ(&sound, errors);
-    let addresses = addresses(&sound, errors);
-    let mut macs: HashSet<[u8; 6]> = sound.iter().filter_map(|(d, _)| d.mac_address).collect();
-    let settled = sound.iter().zip(addresses).map(|((draft, _), addresses)| {
+    let addresses = addresses(&sound, places.len(), errors);
+    let settled = sound.iter().zip(addresses).map(|(homed, addresses)| {
+        let draft = homed.draft;
         // What a document was given before stands in it, and then it is ready as it was read.
-        let ready = draft.ready.as_ref();
-        let interface = match (ready, addresses) {
+        let interface = match (&draft.ready, addresses) {
             (Some(ready), None) => ready.clone(),
             (_, addresses) => draft.with(&addresses.unwrap_or_default()).into(),
         };
         (draft.id.clone(), interface)
     });
     let mut settled: BTreeMap<_, _> = settled.collect();
-    for interface in settled.values_mut() {
-        if interface.mac_address == [0; 6] {
-            interface.mac_address = draw_mac(&interface.id, &mut macs);
+    if sound.iter().any(|homed| homed.draft.mac_address.is_none()) {
+        let written = sound.iter().filter_map(|homed| homed.draft.mac_address);
+        let mut macs: HashSet<[u8; 6]> = written.collect();
+        for interface in settled.values_mut() {
+            if interface.mac_address == [0; 6] {
+                interface.mac_address = draw_mac(&interface.id, &mut macs);
+            }
         }
     }
     settled
 }
 
 /// The subnet of all the interface's ipConfigurations; `None` where something is wrong with that.
-fn subnet_of<'a>(
+fn place_of<'a>(
     draft: &NetworkInterfaceDraft,
-    networks: &'a Networks,
+    places: &FastMap<&ResourceId, Place<'a>>,
+    networks: &Networks,
     errors: &mut Errors,
-) -> Option<(&'a VirtualNetwork, &'a Subnet)> {
+) -> Option<Place<'a>> {
     let first = draft.ip_configurations.first()?;
-    let home = networks.get(&draft.network).and_then(|network| {
-        let subnet = network.subnets.get(&first.subnet)?;
-        Some((&**network, subnet))
-    });
-    let (network, subnet) = match home {
-        Some(home) => home,
-        None => {
-            let known = networks.values().flat_map(|vnet| vnet.subnets.keys());
-            not_found("subnet", &first.subnet, &draft.id, known, errors);
-            return None;
-        }
+    let Some(place) = places.get(&first.subnet).copied() else {
+        let known = networks.values().flat_map(|vnet| vnet.subnets.keys());
+        not_found("subnet", &first.subnet, &draft.id, known, errors);
+        return None;
     };
+    let subnet = place.subnet;
     for configuration in &draft.ip_configurations {
         let id = &configuration.subnet;
         if *id != first.subnet {
@@ -123,7 +153,7 @@ fn subnet_of<'a>(
         ));
         return None;
     }
-    Some((network, subnet))
+    Some(place)
 }
 
 /// What can be said of an interface alone; whether it is sound. Its primary ipConfiguration comes
@@ -176,8 +206,8 @@ pub(super) fn check_own(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) 
 
 /// A netdev is the host side of one interface.
 fn devices(sound: &[Homed<'_>], errors: &mut Errors) {
-    let mut seen = HashMap::new();
-    for (draft, _) in sound {
+    let mut seen = FastMap::with_capacity_and_hasher(sound.len(), Default::default());
+    for Homed { draft, .. } in sound {
         let Some(device) = draft.device.as_deref() else {
             continue;
         };
@@ -192,12 +222,13 @@ fn devices(sound: &[Homed<'_>], errors: &mut Errors) {
 }
 
 fn mac_addresses_differ(sound: &[Homed<'_>], errors: &mut Errors) {
-    let mut seen = HashMap::new();
-    for (draft, _) in sound {
+    let mut seen = FastMap::with_capacity_and_hasher(sound.len(), Default::default());
+    for Homed { draft, place } in sound {
         let Some(mac) = draft.mac_address else {
             continue;
         };
-        if let Some(other) = seen.insert((&draft.network, mac), &draft.id) {
+        let network = &place.network.id;
+        if let Some(other) = seen.insert((network, mac), &draft.id) {
             let message = format!(
                 "The network interface {other} of the same virtual network has this macAddress too: \
                  change one, or leave it out."
@@ -209,49 +240,42 @@ fn mac_addresses_differ(sound: &[Homed<'_>], errors: &mut Errors) {
 
 /// The addresses of every ipConfiguration, in its order; nothing where they are those that are
 /// written.
-fn addresses(sound: &[Homed<'_>], errors: &mut Errors) -> Vec<Option<Vec<IpAddr>>> {
-    let mut allocators: FastMap<&str, Allocator<'_>> = FastMap::default();
-    for (draft, subnet) in sound {
-        let allocator = allocators
-            .entry(subnet.id.key())
-            .or_insert_with(|| Allocator::new(&subnet.address_prefixes));
+fn addresses(sound: &[Homed<'_>], places: usize, errors: &mut Errors) -> Vec<Option<Vec<IpAddr>>> {
+    let mut counts = vec![0; places];
+    for homed in sound {
+        counts[homed.place.number] += homed.draft.ip_configurations.len();
+    }
+    let mut allocators: Vec<Option<Allocator<'_>>> = (0..places).map(|_| None).collect();
+    for Homed { draft, place } in sound {
+        let allocator = allocators[place.number].get_or_insert_with(|| {
+            Allocator::new(&place.subnet.address_prefixes, counts[place.number])
+        });
         for configuration in draft.ip_configurations.iter().filter(|c| c.fixed) {
-            take_static(draft, configuration, subnet, allocator, errors);
+            take_static(draft, configuration, place.subnet, allocator, errors);
         }
     }
     // An address that an export shows, or that was given before, is kept before new ones are given.
     let mut moved: HashSet<(usize, usize)> = HashSet::new();
-    for (number, (draft, subnet)) in sound.iter().enumerate() {
+    for (number, Homed { draft, place }) in sound.iter().enumerate() {
         for (index, configuration) in draft.ip_configurations.iter().enumerate() {
-            if configuration.fixed {
-                continue;
-            }
-            let kept = configuration.address.is_some_and(|address| {
-                let allocator = allocators.get_mut(subnet.id.key());
-                allocator.is_some_and(|all| all.take(address, &draft.id).is_ok())
-            });
+            let kept = configuration.fixed
+                || configuration.address.is_some_and(|address| {
+                    let allocator = allocators[place.number].as_mut();
+                    allocator.is_some_and(|all| all.take(address, &draft.id).is_ok())
+                });
             if !kept {
                 moved.insert((number, index));
             }
         }
     }
     let mut all = Vec::with_capacity(sound.len());
-    for (number, (draft, subnet)) in sound.iter().enumerate() {
-        let count = draft.ip_configurations.len();
-        if !moved.is_empty() && (0..count).any(|index| moved.contains(&(number, index)))
-            || draft.ready.is_none()
-        {
-            let allocator = allocators.get_mut(subnet.id.key());
-            all.push(Some(given(
-                draft,
-                subnet,
-                allocator,
-                |index| moved.contains(&(number, index)),
-                errors,
-            )));
-        } else {
-            all.push(None);
-        }
+    for (number, Homed { draft, place }) in sound.iter().enumerate() {
+        let moved = |index| !moved.is_empty() && moved.contains(&(number, index));
+        let as_written = draft.ready.is_some() && !(0..draft.ip_configurations.len()).any(moved);
+        all.push((!as_written).then(|| {
+            let allocator = allocators[place.number].as_mut();
+            given(draft, place.subnet, allocator, moved, errors)
+        }));
     }
     all
 }
@@ -296,12 +320,11 @@ fn take_static<'a>(
     let Some(address) = configuration.address else {
         return;
     };
-    let prefixes: Vec<String> = subnet
-        .address_prefixes
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let (prefixes, name) = (prefixes.join(", "), configuration.name.as_str());
+    let name = configuration.name.as_str();
+    let prefixes = || {
+        let all = subnet.address_prefixes.iter();
+        all.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
     let (code, message) = match subnet
         .address_prefixes
         .iter()
@@ -311,8 +334,9 @@ fn take_static<'a>(
             "PrivateIPAddressNotInSubnet",
             format!(
                 "The address {address} of the ipConfiguration '{name}' is not in the subnet {} \
-                 ({prefixes}): correct it.",
-                subnet.id
+                 ({}): correct it.",
+                subnet.id,
+                prefixes()
             ),
         ),
         Some(prefix) if is_reserved(prefix, address) => (

@@ -32,7 +32,7 @@ struct Side<'a> {
 }
 
 /// By local and remote network.
-type Sides<'a> = FastMap<(&'a str, &'a str), Side<'a>>;
+type Sides<'a> = FastMap<(&'a ResourceId, &'a ResourceId), Side<'a>>;
 
 /// What a peering becomes, where that is not what it was.
 struct Update {
@@ -65,7 +65,7 @@ pub(super) fn settle(
     let mut updates = Vec::new();
     for draft in drafts {
         for peering in draft.network.peerings.values() {
-            let key = (draft.network.id.key(), peering.remote_virtual_network.key());
+            let key = (&draft.network.id, &peering.remote_virtual_network);
             let Some(side) = sides.get(&key) else {
                 continue;
             };
@@ -97,9 +97,8 @@ pub(super) fn settle(
 }
 
 impl<'a> Side<'a> {
-    fn key(&self) -> (&'a str, &'a str) {
-        let remote = &self.peering.remote_virtual_network;
-        (self.network.id.key(), remote.key())
+    fn key(&self) -> (&'a ResourceId, &'a ResourceId) {
+        (&self.network.id, &self.peering.remote_virtual_network)
     }
 
     fn remembers(&self, state: PeeringState) -> bool {
