@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Applied, Assign, Change, Document, GroupId, ProvisioningState, ResourceGroup, Target, json,
+    Applied, Assign, Change, Document, GroupId, Origin, ProvisioningState, ResourceGroup, Target,
+    json,
     set::{ChangeSet, child, within},
     view::References,
 };
@@ -53,6 +54,10 @@ impl State {
                 continue;
             };
             let result = read_document(id, *kind, body, &group.location, keys.get(id));
+            let result = result.map(|read| match document.origin {
+                Origin::File => read.of_file(),
+                Origin::Api => read,
+            });
             if let Some(result) = errors.keep(result.map_err(|error| within(error, id))) {
                 read.insert(id.clone(), Arc::new(result));
             }

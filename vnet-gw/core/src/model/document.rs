@@ -10,7 +10,7 @@ use super::{
     ArmError, Kind, ResourceId, Topology,
     error::{Errors, Note},
     hidden::{Hidden, is_key},
-    read::{self, Fragment},
+    read::{self, Fragment, Resource},
     rules,
 };
 use crate::secret::Secret;
@@ -43,6 +43,20 @@ pub struct Reference<'a> {
 }
 
 impl ReadDocument {
+    /// The same of a document that a file of its resource group says: a peering with a network of
+    /// another group waits for that, as a template's does.
+    #[must_use]
+    pub fn of_file(mut self) -> Self {
+        if let Some(Fragment {
+            resource: Resource::VirtualNetwork(draft),
+            ..
+        }) = &mut self.fragment
+        {
+            draft.waits = true;
+        }
+        self
+    }
+
     /// What the document refers to and cannot do without. Peerings are not among them: a peering
     /// outlives its other side.
     pub fn references(&self) -> Vec<Reference<'_>> {

@@ -1,7 +1,7 @@
 //! Peerings of kept resources, which remember what they were (rule C "Peering").
 
 use serde_json::{Value, json};
-use vnet_gw_core::model::{ArmError, VirtualNetworkPeering};
+use vnet_gw_core::model::{ArmError, Kind, VirtualNetworkPeering, read_document, settle};
 
 use crate::{
     store::Store,
@@ -274,4 +274,33 @@ fn a_template_remembers_nothing() {
     let peering = network.peerings.values().next().expect("a peering");
     assert_eq!(peering.peering_state.as_str(), "Initiated");
     assert_eq!(peering.remote_address_space[0].to_string(), "10.41.0.0/16");
+}
+
+/// A file is all there is of its resource group alone.
+#[test]
+fn a_peering_of_a_file_waits_for_a_network_of_another_group() {
+    let elsewhere = "/resourceGroups/other/providers/Microsoft.Network/virtualNetworks/VNet4";
+    for (peer, memory, expected) in [
+        (elsewhere, Value::Null, Some("Initiated")),
+        (elsewhere, json!("Initiated"), Some("Initiated")),
+        (elsewhere, json!("Connected"), Some("Disconnected")),
+        ("VNet4", json!("Initiated"), Some("Disconnected")),
+        ("VNet4", Value::Null, None),
+    ] {
+        let mut body = one(ONE, &[peer]);
+        let properties = &mut body["properties"]["virtualNetworkPeerings"][0]["properties"];
+        properties["peeringState"] = memory.clone();
+        let body = json!({"properties": body["properties"]});
+        let id = id("virtualNetworks/VNet1");
+        let body = body.as_object().expect("a body");
+        let read = read_document(&id, Kind::VirtualNetwork, body, "local", None);
+        let read = read.expect("a network").of_file();
+        let topology = settle(std::iter::once(&read)).ok();
+        let network = topology
+            .as_ref()
+            .map(|topology| &topology.virtual_networks[&id]);
+        let peering = network.and_then(|network| network.peerings.values().next());
+        let state = peering.map(|peering| peering.peering_state.as_str());
+        assert_eq!(state, expected, "{peer} {memory}");
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::ChangeSet;
 use crate::{
-    arm::{Applied, Document, Outcome, State, in_use, write_back},
+    arm::{Applied, Document, Origin, Outcome, State, in_use, write_back},
     model::{ArmError, Errors, Kind, ReadDocument, ResourceId, Topology, read_document, settle},
 };
 
@@ -118,7 +118,12 @@ impl ChangeSet<'_> {
         let target = crate::arm::Target::known(document.kind, &document.id);
         let location = &self.needed_group(&target)?.location;
         let Document { id, kind, body, .. } = document;
-        read_document(id, *kind, body, location, self.key(id)).map_err(|error| within(error, id))
+        let read = read_document(id, *kind, body, location, self.key(id));
+        let read = read.map_err(|error| within(error, id))?;
+        Ok(match document.origin {
+            Origin::File => read.of_file(),
+            Origin::Api => read,
+        })
     }
 
     /// Keys for the connections that have none; those of a pair share one. Answers whose were made.

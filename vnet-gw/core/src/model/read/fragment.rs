@@ -38,6 +38,9 @@ pub(in crate::model) struct VirtualNetworkDraft {
     pub(in crate::model) network: Shared<VirtualNetwork>,
     /// Peerings whose `doNotVerifyRemoteGateways` is set.
     pub(in crate::model) unverified_gateways: BTreeSet<ResourceId>,
+    /// What it is written in is all there is of its resource group alone: peerings wait for
+    /// networks of others.
+    pub(in crate::model) waits: bool,
     /// Of peerings that were settled before. A template remembers nothing.
     pub(in crate::model) memory: BTreeMap<ResourceId, PeeringMemory>,
 }
@@ -55,6 +58,13 @@ pub(super) struct PeeringDraft {
     pub(super) peering: VirtualNetworkPeering,
     pub(super) unverified_gateways: bool,
     pub(super) memory: Option<PeeringMemory>,
+}
+
+impl VirtualNetworkDraft {
+    /// Whether a peering waits for a network that is not there.
+    pub(in crate::model) fn waits_for(&self, remote: &ResourceId) -> bool {
+        self.waits && !remote.group().eq_ignore_ascii_case(self.network.id.group())
+    }
 }
 
 impl PeeringDraft {

@@ -145,6 +145,7 @@ impl Reader<'_> {
         let mut draft = VirtualNetworkDraft {
             network: network.into(),
             unverified_gateways: BTreeSet::new(),
+            waits: !self.errors.are_of_documents(),
             memory: BTreeMap::new(),
         };
         let list_path = path.key("subnets");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Networks, error, not_found};
 use crate::model::{
-    PeeringState, ResourceId, VirtualNetwork, VirtualNetworkPeering, error::Errors, id::group_of,
+    PeeringState, ResourceId, VirtualNetwork, VirtualNetworkPeering, error::Errors,
     prefix::overlaps, read::VirtualNetworkDraft,
 };
 use ipnet::IpNet;
@@ -90,11 +90,7 @@ pub(super) fn check(
 fn remotes(draft: &VirtualNetworkDraft, networks: &Networks, errors: &mut Errors) {
     for peering in draft.network.peerings.values() {
         let remote = &peering.remote_virtual_network;
-        let awaited = if errors.are_of_documents() {
-            draft.memory.contains_key(&peering.id)
-        } else {
-            !group_of(remote).eq_ignore_ascii_case(group_of(&draft.network.id))
-        };
+        let awaited = draft.memory.contains_key(&peering.id) || draft.waits_for(remote);
         if !awaited && !networks.contains_key(remote) {
             let known = networks.keys();
             not_found("virtual network", remote, &peering.id, known, errors);

@@ -26,6 +26,7 @@ use ipnet::IpNet;
 /// One side of a peering.
 #[derive(Clone, Copy)]
 struct Side<'a> {
+    draft: &'a VirtualNetworkDraft,
     network: &'a VirtualNetwork,
     peering: &'a VirtualNetworkPeering,
     memory: Option<&'a PeeringMemory>,
@@ -55,6 +56,7 @@ pub(super) fn settle(
     for draft in drafts {
         for peering in draft.network.peerings.values() {
             let side = Side {
+                draft,
                 network: &draft.network,
                 peering,
                 memory: draft.memory.get(&peering.id),
@@ -106,7 +108,9 @@ impl<'a> Side<'a> {
     }
 
     fn state(&self, back: Option<&Self>, remote: Option<&VirtualNetwork>) -> PeeringState {
-        let gone = remote.is_none() && self.memory.is_some();
+        let waits = self.draft.waits_for(&self.peering.remote_virtual_network)
+            && !self.remembers(PeeringState::Connected);
+        let gone = remote.is_none() && self.memory.is_some() && !waits;
         let lost = back.is_none() && self.remembers(PeeringState::Connected);
         if gone || lost || self.remembers(PeeringState::Disconnected) {
             return PeeringState::Disconnected;
