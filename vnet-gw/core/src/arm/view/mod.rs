@@ -19,6 +19,7 @@ mod route_table;
 mod security;
 #[cfg(test)]
 mod tests;
+mod values;
 mod virtual_network;
 mod written;
 

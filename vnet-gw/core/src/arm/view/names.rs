@@ -70,7 +70,16 @@ pub(super) fn below(name: &str) -> &'static [&'static str] {
         "bgpSettings" => BGP_SETTINGS,
         "ipsecPolicies" => IPSEC_POLICY,
         "trafficSelectorPolicies" => TRAFFIC_SELECTOR_POLICY,
-        _ => &["id"],
+        "routeTable"
+        | "networkSecurityGroup"
+        | "remoteVirtualNetwork"
+        | "subnet"
+        | "publicIPAddress"
+        | "virtualNetworkGateway1"
+        | "virtualNetworkGateway2"
+        | "localNetworkGateway2" => &["id"],
+        // Nothing is known of what is in it: tags, say.
+        _ => &[],
     }
 }
 

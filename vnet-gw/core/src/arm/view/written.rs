@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::names;
+use super::{names, values};
 use crate::arm::ProvisioningState;
 
 /// A field in any case, that is not null.
@@ -30,7 +30,11 @@ fn copy(
         if value.is_null() || without.contains(&name) {
             continue;
         }
-        into.insert(name.to_owned(), without_nulls(value, names::below(name)));
+        let value = match value {
+            Value::String(text) if spelling.is_some() => values::canonical(name, text),
+            value => without_nulls(value, names::below(name)),
+        };
+        into.insert(name.to_owned(), value);
     }
 }
 

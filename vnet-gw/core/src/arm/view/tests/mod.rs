@@ -221,6 +221,27 @@ fn unknown_properties_are_shown_as_written() {
     );
 }
 
+/// Clients crash on a text where a boolean belongs.
+#[test]
+fn values_are_spelt_as_azure_spells_them() {
+    let kind = "Microsoft.Network/routeTables";
+    let table = document(
+        &json!({"type": kind, "name": "T", "tags": {"access": "allow", "ID": "true"}, "properties": {
+        "disableBgpRoutePropagation": "True",
+        "routes": [{"name": "r", "properties": {
+            "addressPrefix": "10.0.0.0/8", "nextHopType": "virtualappliance", "nextHopIpAddress": "10.11.0.9"}}]}}),
+    );
+    let state = State {
+        documents: Arc::new(BTreeMap::from([(table.id.clone(), Arc::new(table))])),
+        ..State::default()
+    };
+    let shown = shown(&state, "routeTables/T");
+    assert_eq!(shown["properties"]["disableBgpRoutePropagation"], true);
+    let route = &shown["properties"]["routes"][0]["properties"];
+    assert_eq!(route["nextHopType"], "VirtualAppliance");
+    assert_eq!(shown["tags"], json!({"access": "allow", "ID": "true"}));
+}
+
 #[test]
 fn a_resource_is_where_it_says_or_where_its_group_is() {
     let state = network();
