@@ -101,6 +101,19 @@ fn interface(name: &str, network: usize, forwarding: bool) -> Result<Change, Arm
     )
 }
 
+/// A table of 100,000 routes, with nobody in it.
+fn large_table() -> Result<Change, ArmError> {
+    let routes: Vec<Value> = (0..100_000)
+        .map(|n| {
+            let prefix = format!("{}.{}.{}.0/24", 20 + n / 65_536, n / 256 % 256, n % 256);
+            json!({"name": format!("r{n}"), "properties": {
+                "addressPrefix": prefix, "nextHopType": "Internet",
+            }})
+        })
+        .collect();
+    put("routeTables/large", json!({"routes": routes}))
+}
+
 fn instance(assign: &mut Counting) -> Result<State, ArmError> {
     let mut changes = vec![Change::PutGroup(ResourceGroup {
         id: GroupId::parse(GROUP)?,
@@ -123,7 +136,19 @@ fn main() -> Result<(), ArmError> {
         "virtualNetworks/vnet700/subnets/second",
         json!({"addressPrefix": "10.2.188.0/26"}),
     )?;
+    let large = large_table()?;
+    let state = state
+        .apply(std::slice::from_ref(&large), &mut assign)?
+        .state;
     let sets: Vec<(&str, Vec<Change>)> = vec![
+        ("a table of 100,000 routes again", vec![large]),
+        (
+            "one route more in it",
+            vec![put(
+                "routeTables/large/routes/new",
+                json!({"addressPrefix": "172.21.0.0/16", "nextHopType": "None"}),
+            )?],
+        ),
         (
             "one PUT that changes nothing",
             vec![interface("nic1x0", 1, false)?],

@@ -1,6 +1,8 @@
 //! What a resource keeps when a PUT replaces it: what it was given once, the children that the body
 //! does not mention, what a peering remembers; and the spelling of names.
 
+use std::{cell::OnceCell, collections::HashMap};
+
 use serde_json::Value;
 
 use super::json::{self, Object};
@@ -46,8 +48,9 @@ pub(super) fn carry(
     for child in kind.children() {
         let list = child.list_name();
         let known = Names::of(old, list);
-        for item in json::objects_mut(new, list) {
-            if let Some(before) = json::text(item, "name").and_then(|name| known.get(name)) {
+        for (at, item) in json::objects_mut(new, list).enumerate() {
+            let before = json::text(item, "name").and_then(|name| known.get(name, at));
+            if let Some(before) = before {
                 carry_child(*child, id, before, item, anew)?;
             }
         }
@@ -55,9 +58,10 @@ pub(super) fn carry(
     }
     if has_ip_configurations(kind) {
         let known = Names::of(old, IP_CONFIGURATIONS);
-        for item in json::objects_mut(new, IP_CONFIGURATIONS) {
+        for (at, item) in json::objects_mut(new, IP_CONFIGURATIONS).enumerate() {
             dynamic(item);
-            if let Some(before) = json::text(item, "name").and_then(|name| known.get(name)) {
+            let before = json::text(item, "name").and_then(|name| known.get(name, at));
+            if let Some(before) = before {
                 address(before, item);
             }
         }
@@ -73,7 +77,9 @@ pub(super) fn carry_child(
     new: &mut Object,
     anew: bool,
 ) -> Result<(), ArmError> {
-    if let Some(name) = json::get(old, "name") {
+    if let Some(name) = json::get(old, "name")
+        && json::get(new, "name") != Some(name)
+    {
         json::set(new, "name", name.clone());
     }
     if kind != Kind::VirtualNetworkPeering || anew {
@@ -198,18 +204,36 @@ pub(super) const ADDRESS: &str = "privateIPAddress";
 const METHOD: &str = "privateIPAllocationMethod";
 
 /// The objects of a list by their names, which compare without case.
-struct Names<'a>(std::collections::BTreeMap<String, &'a Object>);
+struct Names<'a> {
+    list: Vec<&'a Object>,
+    /// Made when an item is not where it was: large lists mostly come as they are.
+    by_name: OnceCell<HashMap<String, usize>>,
+}
 
 impl<'a> Names<'a> {
     fn of(properties: &'a Object, list: &str) -> Self {
-        let named = json::objects(properties, list).filter_map(|item| {
-            let name = json::text(item, "name")?;
-            Some((name.to_ascii_lowercase(), item))
-        });
-        Self(named.collect())
+        Self {
+            list: json::objects(properties, list).collect(),
+            by_name: OnceCell::new(),
+        }
     }
 
-    fn get(&self, name: &str) -> Option<&'a Object> {
-        self.0.get(&name.to_ascii_lowercase()).copied()
+    /// The one of a name; `at` is where it may be.
+    fn get(&self, name: &str, at: usize) -> Option<&'a Object> {
+        let named = |item: &&&'a Object| {
+            json::text(item, "name").is_some_and(|known| known.eq_ignore_ascii_case(name))
+        };
+        if let Some(item) = self.list.get(at).filter(named) {
+            return Some(item);
+        }
+        let by_name = self.by_name.get_or_init(|| {
+            let named = self.list.iter().enumerate().filter_map(|(at, item)| {
+                let name = json::text(item, "name")?;
+                Some((name.to_ascii_lowercase(), at))
+            });
+            named.collect()
+        });
+        let at = by_name.get(&name.to_ascii_lowercase())?;
+        self.list.get(*at).copied()
     }
 }

@@ -123,7 +123,8 @@ impl<'a> ChangeSet<'a> {
             .iter()
             .map(|(name, text)| (name.clone(), text.as_str().into()))
             .collect();
-        if json::object(&document.body, "tags").is_some_and(|known| *known == tags) {
+        let known = json::object(&document.body, "tags");
+        if known.map_or(tags.is_empty(), |known| *known == tags) {
             return Ok(Outcome::Unchanged);
         }
         let etag = self.assign.guid();
