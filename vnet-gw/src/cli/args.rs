@@ -3,9 +3,11 @@
 
 mod api;
 mod principal;
+mod template;
 
 pub use api::*;
 pub use principal::*;
+pub use template::*;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -103,6 +105,20 @@ pub enum Command {
     /// Long operations are waited for. An answer that is an error is printed, too, and the exit code
     /// is 1.
     Rest(RestArgs),
+    /// Deploy a template to a resource group of the running instance
+    ///
+    /// All of it or nothing, and done when the data path carries it. What changed is printed, and as
+    /// a warning what has no effect here. Deployed again, a template changes nothing. A template of
+    /// more than 4 MB is for `vnet-gw run --config`.
+    Apply(ApplyArgs),
+    /// What `vnet-gw apply` would change
+    WhatIf(TemplateArgs),
+    /// A resource group as an ARM template
+    ///
+    /// Applied again, it changes nothing; applied elsewhere, it makes the same. Shared keys are not in
+    /// it: they are secure parameters, and a connection whose parameter is left out keeps the key it
+    /// has.
+    Export(ExportArgs),
     /// Service principals, with which clients sign in to the API: make them, give them roles
     Principal(PrincipalArgs),
     /// Who changed what, when, from where, and what came of it

@@ -4,6 +4,7 @@
 //! one line on stderr, `error: what: why; what to do`.
 
 mod activity_log;
+mod apply;
 pub mod args;
 mod connection;
 mod connections;
@@ -12,6 +13,7 @@ mod deployment;
 mod doctor;
 mod down;
 mod effective_routes;
+mod export;
 mod gateways;
 mod generate;
 mod ike_sas;
@@ -97,6 +99,9 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Connection(args) => connection::run(cli, args),
         Command::IkeSas(args) => ike_sas::run(cli, args),
         Command::Rest(args) => rest::run(cli, args),
+        Command::Apply(args) => apply::run(cli, args),
+        Command::WhatIf(args) => apply::what_if(cli, args),
+        Command::Export(args) => export::run(cli, args),
         Command::Principal(args) => principal::run(cli, args),
         Command::ActivityLog(args) => activity_log::run(cli, args),
         Command::ImportNetcfg(args) => import_netcfg::run(cli, args),
