@@ -16,10 +16,10 @@ const KILLS: usize = 1000;
 const LANES: usize = 4;
 
 /// Numbers that look random and are the same each time (xorshift).
-struct Moments(u64);
+pub(crate) struct Moments(pub(crate) u64);
 
 impl Moments {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(crate) fn next(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
