@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 use vnet_gw_core::{
     arm::{
         Assign, Change, GroupId, Origin, ResourceGroup, State,
@@ -189,6 +189,8 @@ impl Assign for Trying {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
