@@ -39,7 +39,9 @@ pub(super) fn carry(
         _ => &[],
     };
     for name in kept.iter().chain(&["resourceGuid"]) {
-        if json::get(new, name).is_none()
+        // An empty text says nothing: a template's parameter that was left out.
+        let says = |value: &Value| value.as_str() != Some("");
+        if !json::get(new, name).is_some_and(says)
             && let Some(value) = json::get(old, name)
         {
             json::set(new, name, value.clone());

@@ -257,8 +257,10 @@ fn public_addresses_come_from_the_pool() {
     world.does(&[six]);
     assert_eq!(address(&world, "six").as_deref(), Some("2001:db8::1"));
     // It stays while the resource does.
-    let applied = world.does(&[public("c", None)]);
-    assert_eq!(applied.outcomes, [Outcome::Unchanged]);
+    for none in [None, Some("")] {
+        let applied = world.does(&[public("c", none)]);
+        assert_eq!(applied.outcomes, [Outcome::Unchanged]);
+    }
     world.does(&[delete("publicIPAddresses/a"), public("d", None)]);
     assert_eq!(address(&world, "d").as_deref(), Some("203.0.113.1"));
 }
