@@ -7,7 +7,14 @@
 //!    conditions decided, loops unrolled. What is left is a list of resources.
 //! 2. `read`: every property is held against what Azure has. One that would change what is
 //!    forwarded and is not carried out yet is refused, never skipped.
-//! 3. `rules`: the resources are held against one another, and what follows from them is filled in.
+//! 3. `rules`: each resource is held against the rules that it can break alone, then all against one
+//!    another, and what follows from them is filled in.
+//!
+//! A store's documents take the last two steps apart: [`read_document`] reads one, and what only it
+//! can break; [`settle`] holds all of them against one another, whenever one has changed. So a
+//! change reads one document, and shares with the topology before it all that it left alone. What is
+//! read differs in two ways: what has no effect here becomes a [`Warning`], since a store gives back
+//! what it was given; and peerings remember what they were, see `rules::peering_state`.
 //!
 //! What a template may leave out, and what then holds:
 //!

@@ -232,7 +232,8 @@ fn no_error_and_no_warning_of_a_document_shows_a_key() {
     }
 }
 
-fn tutorial() -> Vec<Value> {
+/// Two networks that are connected, a third that is peered, a site.
+pub(crate) fn tutorial() -> Vec<Value> {
     let mut resources = vec![
         vnet(
             "VNet1",

@@ -4,9 +4,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use vnet_gw_core::model::{Kind, read_document, settle};
+
 use crate::{
+    documents::tutorial,
     store::Store,
-    support::{id, nic, resource, vnet},
+    support::{GROUP, id, nic, resource, vnet},
 };
 
 const NETWORKS: usize = 4;
@@ -48,10 +51,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn network(number: usize, prefixes: usize, length: u8, peers: &[usize]) -> Value {
     let space: Vec<String> = (0..prefixes)
-        .map(|prefix| format!("10.{number}{prefix}.0.0/16"))
+        .map(|prefix| format!("10.{}{prefix}.0.0/16", number + 1))
         .collect();
     let space: Vec<&str> = space.iter().map(String::as_str).collect();
-    let subnet = format!("10.{number}0.0.0/{length}");
+    let subnet = format!("10.{}0.0.0/{length}", number + 1);
     let peers: Vec<String> = peers.iter().map(|peer| format!("VNet{peer}")).collect();
     let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
     let mut network = vnet(&format!("VNet{number}"), &space, &[("a", &subnet)], &peers);
@@ -72,7 +75,7 @@ fn carry_out(store: &mut Store, step: &Step) -> bool {
             Ok(())
         }
         Step::Interface(interface, network, address) => {
-            let address = address.map(|last| format!("10.{network}0.0.{last}"));
+            let address = address.map(|last| format!("10.{}0.0.{last}", network + 1));
             store.put(&nic(
                 &format!("nic{interface}"),
                 &format!("VNet{network}/a"),
@@ -85,7 +88,7 @@ fn carry_out(store: &mut Store, step: &Step) -> bool {
         }
         Step::Table(network) => {
             let route = json!({"name": "r", "properties": {
-                "addressPrefix": format!("10.{network}0.0.0/16"), "nextHopType": "None"}});
+                "addressPrefix": format!("10.{}0.0.0/16", network + 1), "nextHopType": "None"}});
             store.put(&resource("routeTables", "T", json!({"routes": [route]})))
         }
         Step::NoTable => {
@@ -114,18 +117,88 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut store = Store::default();
-        let mut done = 0;
+        // So that most of what follows is good.
+        prop_assert!(carry_out(&mut store, &Step::Table(0)));
         for step in &steps {
             let before = store.topology.clone();
-            if carry_out(&mut store, step) {
-                done += 1;
-            } else {
+            if !carry_out(&mut store, step) {
                 prop_assert_eq!(&store.topology, &before, "refused: {:?}", step);
             }
             prop_assert_eq!(&store.topology, &store.anew(), "{:?}", step);
             invariants(&store)?;
         }
-        prop_assert!(done > 0 || steps.len() < 10, "nothing was good: {:?}", steps);
+    }
+}
+
+/// Any value: what a client that is broken, or hostile, may send in any place.
+fn junk() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        "(10\\.[0-9]{1,3}\\.0\\.[0-9]{1,3}(/[0-9]{1,3})?|\\*|::/0|[0-9]{1,5}-[0-9]{1,5}|VNet1/a)"
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        let name = "(name|id|properties|addressPrefix|sharedKey|[a-z]{1,4})";
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// The pointers to every value in another.
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                pointers(value, &format!("{at}/{name}"), all);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                pointers(value, &format!("{at}/{index}"), all);
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever stands wherever: an error that is told in one line each, or a document that settles
+    /// or does not; never a panic.
+    #[test]
+    fn junk_anywhere_is_an_error_or_a_document(
+        chosen in any::<prop::sample::Index>(),
+        place in any::<prop::sample::Index>(),
+        junk in junk(),
+    ) {
+        let mut bodies = tutorial();
+        let rule = json!({"name": "r", "properties": {
+            "access": "Allow", "direction": "Inbound", "priority": 100, "protocol": "Tcp",
+            "sourceAddressPrefixes": ["10.1.0.0/16"], "sourcePortRange": "*",
+            "destinationAddressPrefix": "*", "destinationPortRanges": ["22", "80-90"]}});
+        bodies.push(resource("networkSecurityGroups", "N", json!({"securityRules": [rule]})));
+        let resource = chosen.get(&bodies);
+        let kind = Kind::from_type(resource["type"].as_str().expect("a type")).expect("a kind");
+        let mut body = json!({"location": "local", "tags": {}, "properties": resource["properties"]});
+        let mut places = Vec::new();
+        pointers(&body, "", &mut places);
+        let place = place.get(&places[1..]);
+        *body.pointer_mut(place).expect("a place") = junk;
+        let id = kind.id(GROUP, &[resource["name"].as_str().expect("a name")]);
+        let body = body.as_object().expect("an object");
+        match read_document(&id, kind, body, "local", None) {
+            Ok(read) => drop(settle(std::iter::once(&read))),
+            Err(error) => prop_assert!(error.lines().iter().all(|line| !line.contains('\n'))),
+        }
     }
 }
 

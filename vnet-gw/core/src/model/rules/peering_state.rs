@@ -77,10 +77,10 @@ pub(super) fn settle(
                 && back.remembers(PeeringState::Disconnected)
             {
                 let message = format!(
-                    "The peering '{}' cannot be created, because the remote peering {} is \
-                     Disconnected: put that one again, or delete it, first.",
-                    peering.id.name(),
-                    back.peering.id
+                    "The peering {} cannot be created or updated, because the remote peering {} is \
+                     in the state Disconnected: put that one again, which makes it Initiated, or \
+                     delete it, first.",
+                    peering.id, back.peering.id
                 );
                 errors.push(error("RemotePeeringIsDisconnected", &peering.id, message));
             }
