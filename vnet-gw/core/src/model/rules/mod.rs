@@ -162,20 +162,19 @@ fn check_location(
     locations: &Locations<'_>,
     errors: &mut Errors,
 ) {
-    if let Some(here) = locations.get(target) {
-        check_located((target, here), other, locations, errors);
-    }
+    let both = locations.get(target).zip(locations.get(other));
+    check_locations(target, other, both.map(|(a, b)| (*a, *b)), errors);
 }
 
-/// The same of a resource whose location is at hand.
-fn check_located(
-    (target, here): (&ResourceId, &str),
+/// The same where both locations are at hand, if both are written.
+fn check_locations(
+    target: &ResourceId,
     other: &ResourceId,
-    locations: &Locations<'_>,
+    both: Option<(&str, &str)>,
     errors: &mut Errors,
 ) {
-    if let Some(there) = locations.get(other)
-        && here != *there
+    if let Some((here, there)) = both
+        && here != there
     {
         errors.push(error(
             "InvalidResourceReference",

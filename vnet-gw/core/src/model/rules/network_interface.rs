@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Locations, Networks, check_located, error, not_found};
+use super::{Locations, Networks, check_locations, error, not_found};
 use crate::{
     hash::FastMap,
     model::{
@@ -23,6 +23,8 @@ use crate::{
 struct Place<'a> {
     number: usize,
     network: &'a VirtualNetwork,
+    /// The network's, where it is written.
+    location: Option<&'a str>,
     subnet: &'a Subnet,
 }
 
@@ -43,17 +45,17 @@ pub(super) fn settle(
     errors: &mut Errors,
 ) -> BTreeMap<ResourceId, Shared<NetworkInterface>> {
     let subnets = networks.values().flat_map(|network| {
-        network
-            .subnets
-            .values()
-            .map(move |subnet| (network, subnet))
+        let location = locations.get(&network.id).copied();
+        let subnets = network.subnets.values();
+        subnets.map(move |subnet| (network, location, subnet))
     });
     let places: FastMap<&ResourceId, Place<'_>> = subnets
         .enumerate()
-        .map(|(number, (network, subnet))| {
+        .map(|(number, (network, location, subnet))| {
             let place = Place {
                 number,
                 network,
+                location,
                 subnet,
             };
             (&subnet.id, place)
@@ -62,9 +64,8 @@ pub(super) fn settle(
     let mut sound: Vec<Homed<'_>> = Vec::with_capacity(drafts.len());
     for (draft, location) in drafts {
         if let Some(place) = place_of(draft, &places, networks, errors) {
-            if let Some(here) = location {
-                check_located((&draft.id, here), &place.network.id, locations, errors);
-            }
+            let both = location.zip(place.location);
+            check_locations(&draft.id, &place.network.id, both, errors);
             sound.push(Homed { draft, place });
         }
     }
