@@ -27,6 +27,7 @@ for pid in $(inside); do kill -KILL "$pid" 2>/dev/null; done
 
 for name in $(cat "$dir/instances" 2>/dev/null); do
     rm -rf "/sys/fs/bpf/vnet-gw/$name" "/run/vnet-gw/$name.sock" "/run/vnet-gw/$name.lock" \
+        "/run/vnet-gw/$name.api.sock" "/run/vnet-gw/$name.ca.pem" "/run/vnet-gw/$name.keys" \
         "/var/lib/vnet-gw/$name"
 done
 for name in $(namespaces); do

@@ -101,7 +101,7 @@ pub fn start(
     questions: mpsc::Sender<Asked>,
 ) -> Result<Serving> {
     let name = &place.instance.name;
-    let published = place.runtime_dir.path().join(format!("{name}.ca.pem"));
+    let published = place.runtime_dir.ca_certificate(place.instance);
     let passing = match place.state_dir {
         Some(_) => None,
         None => Some(Passing::make(place.runtime_dir, name, &published)?),

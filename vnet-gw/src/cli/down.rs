@@ -1,6 +1,6 @@
 //! `vnet-gw down`
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::{
@@ -22,8 +22,12 @@ pub(super) fn run(cli: &Cli) -> Result<Verdict> {
         },
     };
     // A running daemon would only put everything back.
-    let _lock = InstanceLock::take(&RuntimeDir::default(), &instance)?;
+    let runtime_dir = RuntimeDir::default();
+    let _lock = InstanceLock::take(&runtime_dir, &instance)?;
     let report = datapath::down(&instance)?;
+    runtime_dir
+        .clear(&instance)
+        .context("removing the daemon's sockets")?;
     match cli.output {
         OutputFormat::Json => output::json(&json!({
             "instance": instance.name,

@@ -38,6 +38,27 @@ impl RuntimeDir {
         self.0.join(format!("{}.api.sock", instance.name))
     }
 
+    /// The certificate of the CA that clients of the API trust.
+    pub fn ca_certificate(&self, instance: &Instance) -> PathBuf {
+        self.0.join(format!("{}.ca.pem", instance.name))
+    }
+
+    /// Takes away what a daemon leaves behind for its successor; the caller holds the lock.
+    pub fn clear(&self, instance: &Instance) -> io::Result<()> {
+        let left = [
+            self.socket(instance),
+            self.api_socket(instance),
+            self.ca_certificate(instance),
+        ];
+        for path in left {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     pub fn lock(&self, instance: &Instance) -> PathBuf {
         self.0.join(format!("{}.lock", instance.name))
     }
