@@ -37,9 +37,10 @@ fn relax(text: &str) -> String {
             // Of a file that was put into the middle.
             '\u{feff}' => c.len_utf8(),
             '}' | ']' => {
-                let end = out.trim_end().len();
-                if out[..end].ends_with(',') {
-                    out.truncate(end - 1);
+                // A comma after an item; one after nothing is a mistake.
+                let items = out.trim_end().strip_suffix(',').map(str::trim_end);
+                if let Some(items) = items.filter(|items| !items.ends_with(['{', '[', ','])) {
+                    out.truncate(items.len());
                 }
                 out.push(c);
                 1
