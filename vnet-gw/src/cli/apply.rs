@@ -24,7 +24,14 @@ use crate::api::client::{Client, ClientError};
 pub(super) fn run(cli: &Cli, args: &ApplyArgs) -> Result<Verdict> {
     match args.what_if {
         true => what_if(cli, &args.template),
-        false => apply(cli, &args.template),
+        false => {
+            let deployed = deploy(cli, &args.template, &body(&args.template)?)?;
+            match cli.output {
+                OutputFormat::Json => output::json(&deployed.value())?,
+                OutputFormat::Table => deployed.tell()?,
+            }
+            Ok(Verdict::Good)
+        }
     }
 }
 
@@ -52,32 +59,52 @@ pub(super) fn what_if(cli: &Cli, args: &TemplateArgs) -> Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-fn apply(cli: &Cli, args: &TemplateArgs) -> Result<Verdict> {
-    let body = body(args)?;
+/// Deploys a template that is in no file.
+pub(super) fn template(cli: &Cli, args: &TemplateArgs, template: &Value) -> Result<Deployed> {
+    deploy(cli, args, &body_of(args, template)?)
+}
+
+fn deploy(cli: &Cli, args: &TemplateArgs, body: &Value) -> Result<Deployed> {
     let mut client = source::api(cli)?;
     let place = Place::of(&mut client, args)?;
     // What does not hold makes no group either.
-    let told = place.try_out(&mut client, &body)?;
+    let told = place.try_out(&mut client, body)?;
     if place.is_new {
         let group = json!({ "location": place.location });
         client.put(&place.scope(), &group)?;
     }
     let path = place.deployment(args);
-    let reply = client.put(&path, &body)?;
-    let outputs = reply.body.pointer("/properties/outputs").cloned();
-    match cli.output {
-        OutputFormat::Json => output::json(&json!({
-            "changes": told.changes,
-            "outputs": outputs,
-            "warnings": reply.warnings(),
-        }))?,
-        OutputFormat::Table => {
-            warn(&reply.warnings());
-            output::print(&told.text("", output::is_terminal()))?;
-            output::print(&shown_outputs(outputs.as_ref()))?;
-        }
+    let reply = client.put(&path, body)?;
+    Ok(Deployed {
+        told,
+        outputs: reply.body.pointer("/properties/outputs").cloned(),
+        warnings: reply.warnings(),
+    })
+}
+
+/// A deployment that was carried out.
+pub(super) struct Deployed {
+    told: Told,
+    outputs: Option<Value>,
+    warnings: Vec<String>,
+}
+
+impl Deployed {
+    /// For programs.
+    pub(super) fn value(&self) -> Value {
+        json!({
+            "changes": self.told.changes,
+            "outputs": self.outputs,
+            "warnings": self.warnings,
+        })
     }
-    Ok(Verdict::Good)
+
+    /// For people.
+    pub(super) fn tell(&self) -> Result<()> {
+        warn(&self.warnings);
+        output::print(&self.told.text("", output::is_terminal()))?;
+        output::print(&shown_outputs(self.outputs.as_ref()))
+    }
 }
 
 fn warn(warnings: &[String]) {
@@ -210,7 +237,11 @@ fn body(args: &TemplateArgs) -> Result<Value> {
     let name = args.file.display();
     let text = read(&args.file)?;
     let template = parse_relaxed_json(&text).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
-    let parameters = parameters::given(&template, &args.parameters)?;
+    body_of(args, &template)
+}
+
+fn body_of(args: &TemplateArgs, template: &Value) -> Result<Value> {
+    let parameters = parameters::given(template, &args.parameters)?;
     let mode = if args.prune {
         "Complete"
     } else {

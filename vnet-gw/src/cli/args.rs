@@ -297,17 +297,13 @@ pub struct ImportNetcfgArgs {
     #[arg(long)]
     pub apply: bool,
 
-    /// An ARM parameters file with the values to supply
-    #[arg(long, value_name = "FILE", requires = "apply")]
-    pub parameters: Option<PathBuf>,
+    /// The values to supply: an ARM parameters file, or a parameter as NAME=VALUE or NAME=@FILE, which
+    /// takes the value from a file; may be given several times. Shared keys are taken from files only
+    #[arg(short, long, value_name = "FILE|NAME=VALUE", requires = "apply")]
+    pub parameters: Vec<String>,
 
-    /// Subscription to deploy to [default: the daemon's]
-    #[arg(long, value_name = "ID", requires = "apply")]
-    pub subscription_id: Option<String>,
-
-    /// Resource group to deploy to; made if it is not there [default: vnet-gw]
-    #[arg(long, value_name = "NAME", requires = "apply")]
-    pub resource_group: Option<String>,
+    #[command(flatten)]
+    pub group: GroupArgs,
 }
 
 #[derive(Debug, Args)]

@@ -2,18 +2,21 @@
 
 use std::{fs, io::Read, path::Path};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use vnet_gw_core::netcfg::{self, FindingKind, Import};
 
 use super::{
-    Verdict,
-    args::{Cli, ImportNetcfgArgs, OutputFormat},
-    deployment::Deployment,
+    Verdict, apply,
+    args::{Cli, ImportNetcfgArgs, OutputFormat, TemplateArgs},
     output::{self, count},
 };
 
 pub(super) fn run(cli: &Cli, args: &ImportNetcfgArgs) -> Result<Verdict> {
+    let group = &args.group;
+    if !args.apply && (group.resource_group.is_some() || group.subscription_id.is_some()) {
+        bail!("--resource-group and --subscription-id are for --apply; add it, or remove them");
+    }
     let file = read(&args.file)?;
     let import = netcfg::import(&file, args.location.as_deref())
         .map_err(|error| anyhow!("{}: {error}", args.file.display()))?;
@@ -25,15 +28,19 @@ pub(super) fn run(cli: &Cli, args: &ImportNetcfgArgs) -> Result<Verdict> {
         tell(&import, &args.file);
     }
     let deployed = match (args.apply, &import.invalid) {
-        (true, None) => Some(deploy(cli, args, &import)?),
+        (true, None) => Some(apply::template(cli, &place(args), &import.template)?),
         _ => None,
     };
-    match cli.output {
-        OutputFormat::Json => output::json(&report(&import, args, deployed))?,
-        OutputFormat::Table if args.out.is_none() && !args.apply => {
+    match (cli.output, deployed) {
+        (OutputFormat::Json, deployed) => {
+            let deployed = deployed.map(|deployed| deployed.value());
+            output::json(&report(&import, args, deployed))?;
+        }
+        (OutputFormat::Table, Some(deployed)) => deployed.tell()?,
+        (OutputFormat::Table, None) if args.out.is_none() && !args.apply => {
             output::json(&import.template)?;
         }
-        OutputFormat::Table => {}
+        (OutputFormat::Table, None) => {}
     }
     Ok(match import.invalid {
         None => Verdict::Good,
@@ -41,25 +48,16 @@ pub(super) fn run(cli: &Cli, args: &ImportNetcfgArgs) -> Result<Verdict> {
     })
 }
 
-/// The deployment as the daemon shows it.
-fn deploy(cli: &Cli, args: &ImportNetcfgArgs, import: &Import) -> Result<Value> {
-    let deployment = Deployment {
-        name: "import-netcfg",
-        template: &import.template,
-        parameters: args.parameters.as_deref(),
-        subscription_id: args.subscription_id.as_deref(),
-        resource_group: args.resource_group.as_deref(),
-        location: args.location.as_deref(),
-    };
-    let reply = deployment.run(cli)?;
-    for warning in reply.warnings() {
-        eprintln!("warning: {warning}");
+/// Where the template goes.
+fn place(args: &ImportNetcfgArgs) -> TemplateArgs {
+    TemplateArgs {
+        // It names the deployment.
+        file: args.file.clone(),
+        parameters: args.parameters.clone(),
+        prune: false,
+        group: args.group.clone(),
+        location: args.location.clone(),
     }
-    if cli.output == OutputFormat::Table {
-        let number = resources(import).len();
-        output::print(&format!("deployed: {}\n", count(number, "resource")))?;
-    }
-    Ok(reply.body)
 }
 
 /// The file, or so much of it that it is seen to be too large.
@@ -126,6 +124,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::cli::args::GroupArgs;
 
     const BROKEN: &[u8] = br#"<NetworkConfiguration
         xmlns="http://schemas.microsoft.com/ServiceHosting/2011/07/NetworkConfiguration">
@@ -143,9 +142,8 @@ mod tests {
             out: None,
             location: None,
             apply: false,
-            parameters: None,
-            subscription_id: None,
-            resource_group: None,
+            parameters: Vec::new(),
+            group: GroupArgs::default(),
         };
         let shown = report(&import, &args, None);
         assert_eq!(shown["findings"][0]["line"], 3);

@@ -9,7 +9,6 @@ pub mod args;
 mod connection;
 mod connections;
 mod counters;
-mod deployment;
 mod doctor;
 mod down;
 mod effective_routes;

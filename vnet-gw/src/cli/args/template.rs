@@ -42,7 +42,7 @@ pub struct TemplateArgs {
 }
 
 /// A resource group of the running instance.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct GroupArgs {
     /// The resource group [default: vnet-gw]
     #[arg(short = 'g', long, value_name = "NAME")]
