@@ -134,3 +134,45 @@ fn text_that_tries_to_be_something_else() {
         );
     }
 }
+
+/// Files that somebody broke: whatever comes of it, no panic, and what is deployable stays so.
+#[test]
+fn broken_at_random() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % most as u64).unwrap()
+    };
+    let mut read = 0;
+    for turn in 0..600 {
+        let file = if turn % 2 == 0 { COMPANY } else { VNET_TO_VNET };
+        let mut lines: Vec<&str> = file.lines().collect();
+        for _ in 0..=below(5) {
+            // Elements that are one line: the file stays well-formed.
+            let whole = |line: &str| {
+                let line = line.trim();
+                line.starts_with('<')
+                    && !line.starts_with("</")
+                    && line.len() > 2
+                    && (line.ends_with("/>") || line.contains("</"))
+            };
+            let leaves: Vec<usize> = (0..lines.len()).filter(|at| whole(lines[*at])).collect();
+            let (from, to) = (leaves[below(leaves.len())], leaves[below(leaves.len())]);
+            match below(4) {
+                0 => drop(lines.remove(from)),
+                1 => lines.insert(to, lines[from]),
+                2 => lines.swap(from, to),
+                _ => lines[to] = lines[from],
+            }
+        }
+        let mut bytes = lines.join("\n").into_bytes();
+        if turn % 5 == 0 {
+            let at = below(bytes.len());
+            bytes[at] = u8::try_from(below(256)).unwrap();
+        }
+        read += usize::from(import(&bytes, None).is_ok());
+    }
+    assert!(read > 100, "{read}");
+}

@@ -94,7 +94,7 @@ fn groups_whose_names_begin_alike() {
     }
 }
 
-/// Once a state, not once a row: 10,000 NICs in one subnet, and lists of all that refer to them.
+/// Once a state, not once a row, however many refer to it.
 #[test]
 fn back_references_are_searched_once() {
     let mut text = String::from(
