@@ -126,13 +126,14 @@ impl Api {
         if !self.engine.state().groups.contains_key(&id) {
             return Err(missing_group(&id.name));
         }
+        let deployments = self.forget_deployments(&id)?;
         let receipt = self
             .submit(
                 call,
                 vec![Change::DeleteGroup(id.clone())],
                 DELETE,
                 &id.to_string(),
-                Vec::new(),
+                deployments,
             )
             .await?;
         let work = async move { until_carried(receipt.carried).await.map(|()| None) };

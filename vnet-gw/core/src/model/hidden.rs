@@ -17,6 +17,9 @@ const INSTEAD: &str = "(securestring)";
 /// characters of a longer one are nothing that tells.
 const SHORT: usize = 4;
 
+/// A text of so many characters is not by chance what a key is.
+const LONG: usize = 8;
+
 /// Properties that are keys, however their values came to be.
 const KEYS: [&str; 3] = ["sharedKey", "authorizationKey", "radiusServerSecret"];
 
@@ -90,6 +93,17 @@ impl Hidden {
                 .any(|(name, item)| self.has(name) || self.is_in(item)),
             _ => false,
         }
+    }
+
+    /// Whether a value is a hidden text, or has one among its own.
+    pub(crate) fn is_one(&self, value: &Value) -> bool {
+        let mut found = false;
+        leaves(value, &mut |text| {
+            let text = Zeroizing::new(text.to_ascii_lowercase());
+            // A short one is among many other things.
+            found |= text.len() >= LONG && self.texts.borrow().contains(&text);
+        });
+        found
     }
 
     fn has(&self, text: &str) -> bool {

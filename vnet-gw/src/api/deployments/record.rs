@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use vnet_gw_core::{
-    arm::deployment::{Deployed, hide_keys, template_hash},
+    arm::{
+        GroupId,
+        deployment::{Deployed, hide_keys, template_hash},
+    },
     model::ArmError,
 };
 
@@ -20,8 +23,8 @@ use crate::{
     store::{Table, Write},
 };
 
-/// The most records of a scope that are listed.
-const MOST: usize = 10_000;
+/// The most records of a scope that are kept, as in Azure; the oldest go.
+const MOST: usize = 800;
 
 /// Names of deployments that wait for the data path, by lower-case ids. After a restart none does:
 /// what is durable is carried out then.
@@ -79,7 +82,7 @@ pub(super) struct Record {
     started: SystemTime,
     took: Duration,
     parameters: Map<String, Value>,
-    outputs: Map<String, Value>,
+    pub(super) outputs: Map<String, Value>,
     resources: Vec<String>,
     dependencies: Vec<(String, Vec<String>)>,
     /// `{code, message, …}` of one that failed.
@@ -122,11 +125,6 @@ impl Record {
         self.outputs.clone_from(&deployed.outputs);
         self.resources.clone_from(&deployed.resources);
         self.dependencies.clone_from(&deployed.dependencies);
-    }
-
-    /// Its outputs, and all else that is shown, of the same deployment again.
-    pub(super) fn outputs_of(&mut self, deployed: Deployed) {
-        self.outputs = deployed.outputs;
     }
 
     pub(super) fn ended(&mut self, outcome: Result<(), &ArmError>) {
@@ -331,12 +329,34 @@ impl Api {
         let prefix = id(scope, "").to_ascii_lowercase();
         let store = self.engine.store();
         let found = store
-            .scan(Table::Deployments, &prefix, MOST)
+            .scan(Table::Deployments, &prefix, MOST + 1)
             .map_err(lost)?;
         Ok(found
             .into_iter()
             .take_while(|(key, _)| key.starts_with(&prefix))
             .filter_map(|(key, bytes)| Some((key.clone(), read(&key, &bytes)?)))
+            .collect())
+    }
+
+    /// Removes the oldest record, where one more is one too many.
+    pub(super) fn make_room(&self, scope: &Scope, key: &str) -> Result<Option<Write>, Refusal> {
+        let records = self.records(scope)?;
+        if records.len() < MOST || records.iter().any(|(known, _)| known == key) {
+            return Ok(None);
+        }
+        let oldest = records.into_iter().min_by_key(|(_, record)| record.started);
+        Ok(oldest.map(|(key, _)| Write::remove(Table::Deployments, key)))
+    }
+
+    /// Removes the records of a group that goes.
+    pub(in crate::api) fn forget_deployments(
+        &self,
+        group: &GroupId,
+    ) -> Result<Vec<Write>, Refusal> {
+        let records = self.records(&Scope::Group(group.clone()))?;
+        let keys = records.into_iter().map(|(key, _)| key);
+        Ok(keys
+            .map(|key| Write::remove(Table::Deployments, key))
             .collect())
     }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Json, http::StatusCode, response::IntoResponse};
-use vnet_gw_core::{arm::status_of, model::ArmError};
+use vnet_gw_core::{
+    arm::{Change, status_of},
+    model::ArmError,
+};
 
 use super::{
     Answer, Api, Call, Refusal, Scope, WRITE,
@@ -38,11 +41,13 @@ impl Api {
         };
         record.came_to(&deployed);
         record.ended(Ok(()));
-        let write = record.write()?;
+        let mut records = vec![record.write()?];
+        records.extend(self.make_room(scope, &key)?);
+        let changes = deployed.changes;
         let submitted = self
-            .submit(call, deployed.changes, WRITE, &record.id, vec![write])
+            .submit(call, changes.clone(), WRITE, &record.id, records)
             .await;
-        let receipt = match submitted {
+        let mut receipt = match submitted {
             Ok(receipt) => receipt,
             // Another change was faster, and this one does not hold any more.
             Err(refusal) if refusal.status.is_client_error() && refusal.status != 403 => {
@@ -54,9 +59,15 @@ impl Api {
         };
         let running = Json(record.shown_running()).into_response();
         let response = with_warnings((status, running).into_response(), &receipt.warnings);
-        // What was made up for the set that was submitted is not what it was made up as before.
+        // What was made up for the set that was submitted is not what it was made up as before. An
+        // address that others took meanwhile may stand in what was made of it: that is put right.
         if let Ok(again) = self.carried_out(call, asked, &receipt.state).await {
-            record.outputs_of(again);
+            if !puts(&again.changes).eq(puts(&changes)) {
+                receipt = self
+                    .submit(call, again.changes, WRITE, &record.id, Vec::new())
+                    .await?;
+            }
+            record.outputs = again.outputs;
         }
         self.operations.deployments.begin(&key);
         let (engine, caller) = (self.engine.clone(), call.caller.clone());
@@ -98,13 +109,19 @@ impl Api {
         failure.details = vec![error];
         record.ended(Err(&failure));
         let running = Json(record.shown_running()).into_response();
-        let write = record.write()?;
-        self.submit(call, Vec::new(), WRITE, &record.id, vec![write])
+        let mut records = vec![record.write()?];
+        records.extend(self.make_room(scope, &record.key())?);
+        self.submit(call, Vec::new(), WRITE, &record.id, records)
             .await?;
         let work = async move { Err(failure) };
         let begun = self.operations.begin(call, scope.subscription(), work);
         Ok(begun.operation((status, running).into_response()))
     }
+}
+
+fn puts(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    let all = changes.iter();
+    all.filter(|change| matches!(change, Change::Put(_)))
 }
 
 /// Whether the request itself is wrong, rather than what it would make of the resources.

@@ -322,6 +322,27 @@ async fn a_subscription_is_deployed_to() {
 }
 
 #[tokio::test]
+async fn the_deployments_of_a_group_go_with_it() {
+    let bed = Bed::with_group().await;
+    let asked = json!({"properties": {"template": {"resources": []}, "mode": "Incremental"}});
+    let begun = bed.put(&deployment("d1"), asked).await;
+    assert_eq!(bed.end(&begun).await.body["status"], "Succeeded");
+    let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg");
+    bed.ask("DELETE", &group, None).await.is(202);
+    assert_eq!(
+        bed.get(&deployment("d1")).await.is(404).code(),
+        "ResourceGroupNotFound"
+    );
+    bed.put(&group, json!({"location": "westeurope"}))
+        .await
+        .is(201);
+    assert_eq!(
+        bed.get(&deployment("d1")).await.is(404).code(),
+        "DeploymentNotFound"
+    );
+}
+
+#[tokio::test]
 async fn who_may_not_write_deploys_nothing() {
     let bed = Bed::with_group().await;
     for (method, path) in [

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
 };
 
 use serde_json::{Map, Value};
@@ -86,6 +86,7 @@ impl<'l, 't, 'a> Level<'l, 't, 'a> {
             let running = Running {
                 level: self,
                 ids: instances.iter().map(|one| self.id(one)).collect(),
+                children: children(&instances, |one| self.id(one)),
                 done: RefCell::new(vec![false; instances.len()]),
                 instances: &instances,
                 waiting: Cell::new(None),
@@ -119,11 +120,31 @@ impl<'l, 't, 'a> Level<'l, 't, 'a> {
     }
 }
 
+/// Resources below others, by those.
+fn children<'n>(
+    instances: &[Instance<'n>],
+    id: impl Fn(&Instance<'n>) -> String,
+) -> BTreeMap<ResourceId, Vec<ResourceId>> {
+    let mut found: BTreeMap<ResourceId, Vec<ResourceId>> = BTreeMap::new();
+    for instance in instances {
+        if instance.role == Role::Deployed && instance.names.len() > 1 {
+            let id = ResourceId::new(&id(instance));
+            found.entry(id.parent()).or_default().push(id);
+        }
+    }
+    found
+}
+
+/// References that wait for one another, one after the other: each round applies what is there.
+const MOST_ROUNDS: usize = 100;
+
 /// The resources on their way.
 struct Running<'r, 'l, 't, 'a, 'n> {
     level: &'r Level<'l, 't, 'a>,
     instances: &'r [Instance<'n>],
     ids: Vec<String>,
+    /// Those of the list that are resources of their own, by their parents.
+    children: BTreeMap<ResourceId, Vec<ResourceId>>,
     done: RefCell<Vec<bool>>,
     /// The resource that the last `reference()` waits for.
     waiting: Cell<Option<usize>>,
@@ -224,7 +245,16 @@ impl<'n> Running<'_, '_, '_, '_, 'n> {
     fn rounds(&self, dependencies: &Dependencies, order: Vec<usize>) -> Result<(), ArmError> {
         let mut seen = BTreeSet::new();
         let mut todo = order;
-        while !todo.is_empty() {
+        for round in 0.. {
+            if todo.is_empty() {
+                break;
+            }
+            if round == MOST_ROUNDS {
+                return Err(invalid(format!(
+                    "The template has more than {MOST_ROUNDS} references in a chain: shorten it."
+                ))
+                .at(&self.instances[todo[0]].path));
+            }
             let mut next = Vec::new();
             let mut waits_for = Vec::new();
             for at in &todo {
@@ -337,15 +367,9 @@ impl<'n> Running<'_, '_, '_, '_, 'n> {
         if !seen.insert(target.id.clone()) {
             return Err(resource.twice());
         }
-        let children: Vec<ResourceId> = self
-            .ids
-            .iter()
-            .zip(self.instances)
-            .filter(|(_, one)| one.role == Role::Deployed && one.names.len() > 1)
-            .map(|(id, _)| ResourceId::new(id))
-            .filter(|id| id.parent() == target.id)
-            .collect();
-        level.tentative.put(target, resource.body, &children);
+        let children = self.children.get(&target.id);
+        let children = children.map(Vec::as_slice).unwrap_or_default();
+        level.tentative.put(target, resource.body, children);
         Ok(())
     }
 

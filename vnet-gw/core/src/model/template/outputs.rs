@@ -69,10 +69,10 @@ fn one(
     if wanted.starts_with("Secure") {
         return Ok(Some(json!({"type": wanted})));
     }
-    if tainted {
+    if tainted || evaluator.hidden.is_one(&value) {
         return Err(invalid(
-            "The output would show the value of a secure parameter: give it the type securestring, \
-             or remove it.",
+            "The output would show a key, or the value of a secure parameter: give it the type \
+             securestring, or remove it.",
         )
         .at(".value"));
     }

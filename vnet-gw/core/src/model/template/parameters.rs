@@ -26,8 +26,10 @@ pub(crate) fn shown(
         }
         if !evaluator.secure.contains(&name.to_lowercase()) {
             let (value, tainted) = evaluator.watching(|| evaluator.parameter(name));
-            if !tainted {
-                one.insert("value".to_owned(), value?.into_owned());
+            let value = value?;
+            // One that a key was made of is a key, whatever its type says.
+            if !tainted && !evaluator.hidden.is_one(&value) {
+                one.insert("value".to_owned(), value.into_owned());
             }
         }
         out.insert(name.to_owned(), Value::Object(one));

@@ -196,6 +196,33 @@ fn the_template_is_kept_without_keys() {
 }
 
 #[test]
+fn what_a_key_is_made_of_is_not_shown_either() {
+    let mut template = site("[concat(variables('one'), parameters('plain'))]");
+    template["parameters"] = json!({"plain": {"type": "string", "defaultValue": KEY}});
+    template["variables"] = json!({"one": "[variables('two')]", "two": KEY, "other": "kept"});
+    let done = deploy_with(&groups(), &template, &json!({}), Mode::Incremental);
+    let done = done.unwrap_or_else(|error| panic!("{error}"));
+    hides(&done.outputs);
+    let mut kept = template.clone();
+    hide_keys(&mut kept);
+    hides(&kept);
+    assert_eq!(kept["variables"], json!({"other": "kept"}));
+    let mut literal = site(&format!("[concat('{KEY}', '')]"));
+    hide_keys(&mut literal);
+    hides(&literal);
+    // A parameter that is a key without being secure, and an output of it.
+    let mut template = site("[parameters('plain')]");
+    template["parameters"] = json!({"plain": {"type": "string"}});
+    let given = json!({"plain": {"value": KEY}});
+    let done = deploy_with(&groups(), &template, &given, Mode::Incremental);
+    let done = done.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(done.parameters["plain"], json!({"type": "String"}));
+    template["outputs"]["resource"] = json!({"type": "string", "value": "[parameters('plain')]"});
+    let error = deploy_with(&groups(), &template, &given, Mode::Incremental).unwrap_err();
+    assert_eq!(error.target.as_deref(), Some("outputs.resource.value"));
+}
+
+#[test]
 fn a_deployment_again_changes_nothing() {
     let template = site("[parameters('sharedKey')]");
     let done = deploy_with(&groups(), &template, &key(), Mode::Incremental).unwrap();
