@@ -93,7 +93,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             api: ApiStatus::default(),
             owed: None,
         };
-        let line = daemon.apply(first)?;
+        let line = daemon.apply(first, true)?;
         log::info!("instance {}: {line}", daemon.settings.instance.name);
         Ok(daemon)
     }
@@ -139,7 +139,8 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             topology: Arc::clone(&delivery.topology),
             image: Arc::clone(&delivery.image),
         };
-        match self.apply(loaded) {
+        let tell = delivery.from_file || log::log_enabled!(log::Level::Debug);
+        match self.apply(loaded, tell) {
             Ok(line) => {
                 if delivery.from_file || owed {
                     self.last_error = None;
@@ -169,7 +170,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             topology: Arc::clone(&delivery.topology),
             image: Arc::clone(&delivery.image),
         };
-        match self.apply(loaded) {
+        match self.apply(loaded, true) {
             Ok(line) => {
                 log::info!("what failed before is carried out: {line}");
                 self.last_error = None;
@@ -182,26 +183,37 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         }
     }
 
-    /// The line that says what it did.
-    fn apply(&mut self, loaded: Loaded) -> Result<String, DatapathError> {
+    /// The line that says how long it took, and if it is to be told, what it did: to find that out,
+    /// everything is compared.
+    fn apply(&mut self, loaded: Loaded, tell: bool) -> Result<String, DatapathError> {
         let begun = Instant::now();
+        // The VPN side is not asked about what it has, unless somebody wants to have it again.
+        let tunnels = tell
+            || self.generation == 0
+            || self.snapshot.borrow().image.gateways != loaded.image.gateways;
         // Taps, then the data path, then tunnels: it finds the taps, and what comes out of a
         // tunnel finds its way.
-        self.tunnels.prepare(&loaded.image.gateways);
+        if tunnels {
+            self.tunnels.prepare(&loaded.image.gateways);
+        }
         let report = match self.fabric.apply(Arc::clone(&loaded.image)) {
             Ok(report) => report,
             Err(error) => {
-                let image = Arc::clone(&self.snapshot.borrow().image);
-                self.tunnels.apply(image.gateways.clone());
+                if tunnels {
+                    let image = Arc::clone(&self.snapshot.borrow().image);
+                    self.tunnels.apply(image.gateways.clone());
+                }
                 return Err(error);
             }
         };
-        self.tunnels.apply(loaded.image.gateways.clone());
+        if tunnels {
+            self.tunnels.apply(loaded.image.gateways.clone());
+        }
         let new = Snapshot {
             topology: loaded.topology,
             image: loaded.image,
         };
-        let change = Change::between(&self.snapshot.borrow(), &new);
+        let change = tell.then(|| Change::between(&self.snapshot.borrow(), &new));
         self.snapshot.send_replace(new);
         self.generation += 1;
         self.applied = SystemTime::now();
@@ -215,7 +227,8 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         self.refresh_traces();
         let took = begun.elapsed().as_secs_f64() * 1e3;
         log::debug!("apply: {tables_rebuilt} tables rebuilt, {tables_edited} edited in place");
-        Ok(format!("{change}; took {took:.1} ms"))
+        let change = change.map(|change| format!("{change}; ")).unwrap_or_default();
+        Ok(format!("{change}took {took:.1} ms"))
     }
 
     fn refuse(&mut self, message: &str, details: Vec<String>) {
