@@ -24,7 +24,7 @@ use crate::{
         TraceFeed, VpnCounts, short,
     },
     datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
-    engine::Delivery,
+    engine::{Delivery, forget},
     vpn::Tunnels,
 };
 
@@ -214,7 +214,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             image: loaded.image,
         };
         let change = tell.then(|| Change::between(&self.snapshot.borrow(), &new));
-        self.snapshot.send_replace(new);
+        forget(self.snapshot.send_replace(new));
         self.generation += 1;
         self.applied = SystemTime::now();
         let ApplyReport {
@@ -227,7 +227,9 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         self.refresh_traces();
         let took = begun.elapsed().as_secs_f64() * 1e3;
         log::debug!("apply: {tables_rebuilt} tables rebuilt, {tables_edited} edited in place");
-        let change = change.map(|change| format!("{change}; ")).unwrap_or_default();
+        let change = change
+            .map(|change| format!("{change}; "))
+            .unwrap_or_default();
         Ok(format!("{change}took {took:.1} ms"))
     }
 

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use vnet_gw_core::{
     arm::{ProvisioningState, State},
     model::ResourceId,
@@ -20,12 +20,16 @@ pub(super) type Number = u64;
 pub(super) struct Board {
     state: watch::Sender<Arc<State>>,
     progress: Mutex<Progress>,
+    /// The data path is through with something.
+    went_on: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Progress {
     published: Number,
     carried: Number,
+    /// Carried or refused.
+    tried: Number,
     /// What is written and not carried, under which number. What was removed is not among it.
     unsettled: BTreeMap<ResourceId, (Number, ProvisioningState)>,
 }
@@ -35,6 +39,7 @@ impl Board {
         Self {
             state: watch::Sender::new(Arc::new(state)),
             progress: Mutex::default(),
+            went_on: Notify::new(),
         }
     }
 
@@ -62,8 +67,25 @@ impl Board {
         }
         state.unsettled = progress.shown();
         let state = Arc::new(state);
-        self.state.send_replace(Arc::clone(&state));
+        let before = self.state.send_replace(Arc::clone(&state));
+        drop(progress);
+        forget(before);
         state
+    }
+
+    /// Waits until the data path has looked at everything that was published.
+    pub(super) async fn idle(&self) {
+        loop {
+            // First, so that nothing is missed between looking and waiting.
+            let went_on = self.went_on.notified();
+            {
+                let progress = self.progress();
+                if progress.tried >= progress.published {
+                    return;
+                }
+            }
+            went_on.await;
+        }
     }
 
     /// Whether everything is carried.
@@ -75,6 +97,7 @@ impl Board {
     /// What became of everything up to that number.
     pub(super) fn done(&self, number: Number, carried: bool) {
         let mut progress = self.progress();
+        progress.tried = progress.tried.max(number);
         match carried {
             true => {
                 progress.carried = progress.carried.max(number);
@@ -95,10 +118,27 @@ impl Board {
             new.unsettled = shown;
             *state = Arc::new(new);
         });
+        drop(progress);
+        self.went_on.notify_waiters();
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes apart what nobody needs any more, beside those who wait for the next answer: of a large
+/// instance it has a hundred thousand parts.
+pub(crate) fn forget<T: Send + 'static>(what: T) {
+    static GRAVE: OnceLock<Option<mpsc::Sender<Box<dyn Send>>>> = OnceLock::new();
+    let grave = GRAVE.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Box<dyn Send>>();
+        let thread = std::thread::Builder::new().name("forget".to_owned());
+        let thread = thread.spawn(move || receiver.into_iter().for_each(drop));
+        thread.is_ok().then_some(sender)
+    });
+    if let Some(grave) = grave {
+        let _ = grave.send(Box::new(what));
     }
 }
 

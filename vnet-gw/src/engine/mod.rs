@@ -32,6 +32,7 @@ mod thread;
 mod writer;
 
 pub use assign::SystemAssign;
+pub(crate) use board::forget;
 pub use caller::{Caller, Who};
 pub use delivery::{Deliveries, Delivery};
 pub use handle::{Carried, Engine, EngineError, Receipt, Submission};

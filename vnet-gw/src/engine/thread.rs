@@ -4,7 +4,7 @@ use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -20,6 +20,13 @@ use super::{
 const ASKED: usize = 1024;
 /// Deliveries that the data path has not taken up.
 const DELIVERIES: usize = 4;
+/// A batch waits for the data path to be through with the one before, and then a little for those
+/// who are answered to ask again: many in one batch cost hardly more than a few. No longer than
+/// this, though.
+const PATH: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(1);
+/// How many make it worth while.
+const MANY: usize = 4;
 /// How long a refusal may wait to be in the audit log.
 const NOTED: Duration = Duration::from_millis(200);
 
@@ -112,6 +119,10 @@ impl Work {
                         Err(_) => stoppable = false,
                     },
                 }
+            }
+            if self.writer.last() > MANY && !self.queue.is_empty() {
+                let _ = timeout(PATH, self.writer.board.idle()).await;
+                sleep(GATHER).await;
             }
             while let Ok(asked) = self.asked.try_recv() {
                 self.push(asked);

@@ -14,7 +14,7 @@ use super::{
     activity::{self, Activity, ActivityStatus},
     assign::SystemAssign,
     batch::{Batch, Changes, Held, decide},
-    board::{Board, Number},
+    board::{Board, Number, forget},
     delivery::{Answer, Delivery},
     handle::Asked,
     queue::{Queue, Taken},
@@ -72,6 +72,7 @@ pub struct Writer {
     /// Of the store, which the state is that of.
     revision: Revision,
     number: Number,
+    last: usize,
     log: activity::Log,
     /// Not in the store yet.
     activities: Vec<Activity>,
@@ -104,6 +105,7 @@ impl Writer {
             image: Arc::new(image),
             revision,
             number: 0,
+            last: 0,
             log,
             activities: Vec::new(),
             notes,
@@ -140,10 +142,12 @@ impl Writer {
             return None;
         }
         let (mut asked, changes, groups) = lay_out(taken);
+        self.last = asked.len();
         let mut conflicts = 0;
         let (batch, image, committed) = loop {
             let base = self.board.state();
             let (batch, image) = self.evaluate(&base, &changes, groups.clone());
+            forget(base);
             match self.commit(&asked, &batch) {
                 Err(StoreError::Conflict(_)) if conflicts < CONFLICTS => {
                     conflicts += 1;
@@ -184,7 +188,7 @@ impl Writer {
             }
             return None;
         }
-        self.image = image;
+        forget(std::mem::replace(&mut self.image, image));
         if batch.held.is_empty() && conflicts == 0 {
             return None;
         }
@@ -341,6 +345,11 @@ impl Writer {
 
     fn note(&mut self, submission: &Submission, status: ActivityStatus, code: &str) {
         self.activities.push(activity(submission, status, code));
+    }
+
+    /// How many submissions the last batch was of.
+    pub(super) fn last(&self) -> usize {
+        self.last
     }
 
     pub(super) fn add(&mut self, activity: Activity) {
