@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -37,7 +37,7 @@ struct Known {
 }
 
 /// Puts and deletes until the daemon is gone.
-fn write(socket: &PathBuf, writer: usize, turn: usize, known: &Mutex<Known>, ending: &AtomicBool) {
+fn write(socket: &Path, writer: usize, turn: usize, known: &Mutex<Known>, ending: &AtomicBool) {
     let mut client = Client::at(socket).unwrap();
     for number in 0.. {
         let slot = number % 7;

@@ -28,6 +28,8 @@ mod delivery;
 mod handle;
 mod queue;
 mod records;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod writer;
 

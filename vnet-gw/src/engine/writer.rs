@@ -289,7 +289,12 @@ impl Writer {
     /// One transaction for all of it. Refusals alone are not worth one.
     fn commit(&mut self, asked: &[Option<Asked>], batch: &Batch) -> Result<(), StoreError> {
         if batch.held.is_empty() {
-            return Ok(());
+            // A refusal, too, rests on what is in the store.
+            let now = self.store.revision()?;
+            return match now == self.revision {
+                true => Ok(()),
+                false => Err(StoreError::Conflict(now)),
+            };
         }
         let mut writes = batch.changed.writes(&batch.state);
         let mut activities = self.activities.clone();
