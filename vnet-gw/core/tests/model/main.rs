@@ -1,6 +1,7 @@
 //! From the text of a template to a topology, through the public API.
 
 mod connections;
+mod deployed;
 mod documents;
 mod evaluated;
 mod exported;
