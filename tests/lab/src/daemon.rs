@@ -24,6 +24,8 @@ pub struct Daemon {
     host: Netns,
     instance: String,
     config: PathBuf,
+    /// Whether it is given `config`.
+    configured: bool,
     args: Vec<String>,
     log: PathBuf,
     /// What it keeps goes with the lab.
@@ -42,25 +44,47 @@ impl Daemon {
         template: &Value,
         args: &[&str],
     ) -> Result<Self> {
-        let mut daemon = Self {
-            binary: binary.to_owned(),
-            host: host.clone(),
-            config: lab.dir().join(format!("{instance}.json")),
-            log: lab.dir().join(format!("{instance}.log")),
-            state: lab.dir().join(format!("{instance}.state")),
-            instance,
-            args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            process: None,
-        };
+        let mut daemon = Self::new(lab, binary, host, instance, args);
+        daemon.configured = true;
         daemon.write(template)?;
         daemon.launch()?;
         Ok(daemon)
     }
 
+    /// The same without a file: what it has comes from its store, and over its API.
+    pub fn start_without_file(
+        lab: &Lab,
+        binary: &Path,
+        host: &Netns,
+        instance: String,
+        args: &[&str],
+    ) -> Result<Self> {
+        let mut daemon = Self::new(lab, binary, host, instance, args);
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
+    fn new(lab: &Lab, binary: &Path, host: &Netns, instance: String, args: &[&str]) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            host: host.clone(),
+            config: lab.dir().join(format!("{instance}.json")),
+            configured: false,
+            log: lab.dir().join(format!("{instance}.log")),
+            state: lab.dir().join(format!("{instance}.state")),
+            instance,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            process: None,
+        }
+    }
+
     /// Starts it again, after [`Daemon::kill`] or [`Daemon::terminate`], with the same arguments.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.host.command(&self.binary);
-        command.arg("run").arg("--config").arg(&self.config);
+        command.arg("run");
+        if self.configured {
+            command.arg("--config").arg(&self.config);
+        }
         command.arg("--state-dir").arg(&self.state);
         command
             .args(["--instance", &self.instance])
@@ -102,6 +126,11 @@ impl Daemon {
 
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Where it keeps its store, keys and certificates.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     pub fn binary(&self) -> &Path {
