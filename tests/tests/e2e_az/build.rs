@@ -10,9 +10,9 @@ use super::{
     shapes,
 };
 
-pub const KEY: &str = "Tutorial+key+of+both+sides";
+pub(crate) const KEY: &str = "Tutorial+key+of+both+sides";
 /// Of the gateways' instances.
-pub const PUBLIC: [[&str; 2]; 2] = [
+pub(crate) const PUBLIC: [[&str; 2]; 2] = [
     ["203.0.113.1", "203.0.113.2"],
     ["203.0.113.9", "203.0.113.10"],
 ];
@@ -50,7 +50,7 @@ fn az(host: &Host, args: &str, more: &[&str], pattern: &Value) -> Result<Value> 
 }
 
 /// With the CLI, each answer compared with Azure's.
-pub fn by_az(host: &Host) -> Result<()> {
+pub(crate) fn by_az(host: &Host) -> Result<()> {
     let made = host
         .az
         .json(&["group", "create", "--name", GROUP, "--location", "eastus"])?;
@@ -292,7 +292,7 @@ fn connections(host: &Host) -> Result<()> {
 }
 
 /// The same for `build.py`.
-pub fn for_sdk() -> Value {
+pub(crate) fn for_sdk() -> Value {
     let reference = |name: String| json!({"id": id(&name)});
     let mut all = vec![
         json!(["route_tables", ["udr"], {"location": "eastus", "properties": {"routes": [
@@ -388,7 +388,7 @@ pub fn for_sdk() -> Value {
 }
 
 /// What may be deleted in this order, for `remove.py` or `az`: `(type, SDK's operations, names)`.
-pub fn to_delete() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+pub(crate) fn to_delete() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     let mut all = Vec::new();
     for (nic, ..) in INTERFACES {
         all.push(("nic", "network_interfaces", vec![nic]));

@@ -13,23 +13,23 @@ use vnet_gw_tests::{
     bed::binary,
 };
 
-pub const GROUP: &str = "rg";
+pub(crate) const GROUP: &str = "rg";
 /// Of an instance that nobody gave another.
-pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
+pub(crate) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
 const ADDRESS: &str = "127.0.0.1:8443";
 /// For `az rest`; any is served.
 const API_VERSION: &str = "2024-05-01";
 
-pub struct Host {
-    pub name: &'static str,
-    pub netns: Netns,
-    pub daemon: Daemon,
-    pub az: Az,
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    pub(crate) netns: Netns,
+    pub(crate) daemon: Daemon,
+    pub(crate) az: Az,
 }
 
 impl Host {
     /// With these addresses on the underlay.
-    pub fn start(
+    pub(crate) fn start(
         lab: &Lab,
         underlay: &Underlay,
         name: &'static str,
@@ -57,13 +57,13 @@ impl Host {
     }
 
     /// The resource with this type and name (`connections/c1`), as it is on the wire.
-    pub fn raw(&self, resource: &str) -> Result<Value> {
+    pub(crate) fn raw(&self, resource: &str) -> Result<Value> {
         let url = format!("{}?api-version={API_VERSION}", id(resource));
         self.az.json(&["rest", "--method", "get", "--url", &url])
     }
 
     /// Makes a virtual machine for a networkInterface, by what the API says of that.
-    pub fn plug(&self, lab: &Lab, vnet: &str, nic: &str) -> Result<Workload> {
+    pub(crate) fn plug(&self, lab: &Lab, vnet: &str, nic: &str) -> Result<Workload> {
         let resources = json!({"resources": [
             self.raw(&format!("virtualNetworks/{vnet}"))?,
             self.raw(&format!("networkInterfaces/{nic}"))?,
@@ -73,7 +73,7 @@ impl Host {
 }
 
 /// Makes a service principal, as the operator of the daemon does.
-pub fn account(daemon: &Daemon, name: &str) -> Result<Account> {
+pub(crate) fn account(daemon: &Daemon, name: &str) -> Result<Account> {
     let made = daemon.json(&["principal", "create", name])?;
     let text = |property: &str| {
         let value = made[property].as_str();
@@ -91,7 +91,7 @@ pub fn account(daemon: &Daemon, name: &str) -> Result<Account> {
     })
 }
 
-pub fn id(resource: &str) -> String {
+pub(crate) fn id(resource: &str) -> String {
     format!(
         "/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Network/{resource}"
     )

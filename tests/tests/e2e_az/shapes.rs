@@ -26,7 +26,7 @@ fn reference(name: &str) -> Value {
     json!({"id": format!("…/providers/Microsoft.Network/{name}"), "resourceGroup": GROUP})
 }
 
-pub fn subnet(vnet: &str, name: &str, prefix: &str, more: Value) -> Value {
+pub(crate) fn subnet(vnet: &str, name: &str, prefix: &str, more: Value) -> Value {
     let mut pattern = resource(
         "virtualNetworks/subnets",
         &format!("virtualNetworks/{vnet}/subnets/{name}"),
@@ -43,7 +43,7 @@ pub fn subnet(vnet: &str, name: &str, prefix: &str, more: Value) -> Value {
     pattern
 }
 
-pub fn vnet(name: &str, location: &str, prefix: &str, subnets: Value) -> Value {
+pub(crate) fn vnet(name: &str, location: &str, prefix: &str, subnets: Value) -> Value {
     resource(
         "virtualNetworks",
         &format!("virtualNetworks/{name}"),
@@ -61,7 +61,7 @@ pub fn vnet(name: &str, location: &str, prefix: &str, subnets: Value) -> Value {
     )
 }
 
-pub fn peering(vnet: &str, name: &str, remote: &str, prefix: &str, state: &str) -> Value {
+pub(crate) fn peering(vnet: &str, name: &str, remote: &str, prefix: &str, state: &str) -> Value {
     let space = json!({"addressPrefixes": [prefix]});
     resource(
         "virtualNetworks/virtualNetworkPeerings",
@@ -83,7 +83,7 @@ pub fn peering(vnet: &str, name: &str, remote: &str, prefix: &str, state: &str) 
     )
 }
 
-pub fn public_address(name: &str, address: &str) -> Value {
+pub(crate) fn public_address(name: &str, address: &str) -> Value {
     json!({"publicIp": resource(
         "publicIPAddresses",
         &format!("publicIPAddresses/{name}"),
@@ -101,7 +101,7 @@ pub fn public_address(name: &str, address: &str) -> Value {
     )})
 }
 
-pub fn route_table(name: &str) -> Value {
+pub(crate) fn route_table(name: &str) -> Value {
     resource(
         "routeTables",
         &format!("routeTables/{name}"),
@@ -115,7 +115,7 @@ pub fn route_table(name: &str) -> Value {
     )
 }
 
-pub fn route(table: &str, name: &str, prefix: &str, hop: &str) -> Value {
+pub(crate) fn route(table: &str, name: &str, prefix: &str, hop: &str) -> Value {
     resource(
         "routeTables/routes",
         &format!("routeTables/{table}/routes/{name}"),
@@ -123,7 +123,7 @@ pub fn route(table: &str, name: &str, prefix: &str, hop: &str) -> Value {
     )
 }
 
-pub fn security_group(name: &str) -> Value {
+pub(crate) fn security_group(name: &str) -> Value {
     let default = json!({
         "access": "<string>", "description": "<string>", "direction": "<string>",
         "destinationAddressPrefix": "<string>", "destinationAddressPrefixes": [],
@@ -146,7 +146,7 @@ pub fn security_group(name: &str) -> Value {
     )})
 }
 
-pub fn security_rule(group: &str, name: &str) -> Value {
+pub(crate) fn security_rule(group: &str, name: &str) -> Value {
     resource(
         "networkSecurityGroups/securityRules",
         &format!("networkSecurityGroups/{group}/securityRules/{name}"),
@@ -161,7 +161,7 @@ pub fn security_rule(group: &str, name: &str) -> Value {
 }
 
 /// On the wire, where `az network vnet-gateway create` prints it so.
-pub fn gateway(name: &str, vnet: &str, location: &str, public: [&str; 2]) -> Value {
+pub(crate) fn gateway(name: &str, vnet: &str, location: &str, public: [&str; 2]) -> Value {
     let configurations: Vec<Value> = public
         .iter()
         .enumerate()
@@ -211,7 +211,7 @@ pub fn gateway(name: &str, vnet: &str, location: &str, public: [&str; 2]) -> Val
     )
 }
 
-pub fn connection(name: &str, location: &str, gateways: [&str; 2], status: &str) -> Value {
+pub(crate) fn connection(name: &str, location: &str, gateways: [&str; 2], status: &str) -> Value {
     let tunnel = json!({
         "tunnel": "<string>", "connectionStatus": status,
         "ingressBytesTransferred": "<number>", "egressBytesTransferred": "<number>",
@@ -249,7 +249,7 @@ pub fn connection(name: &str, location: &str, gateways: [&str; 2], status: &str)
     )
 }
 
-pub fn interface(name: &str, location: &str, subnet: &str, address: &str) -> Value {
+pub(crate) fn interface(name: &str, location: &str, subnet: &str, address: &str) -> Value {
     let configuration = json!({
         "id": format!("…/networkInterfaces/{name}/ipConfigurations/ipconfig1"),
         "name": "ipconfig1",
@@ -289,7 +289,7 @@ pub fn interface(name: &str, location: &str, subnet: &str, address: &str) -> Val
 }
 
 /// A row of a NIC's effective routes.
-pub fn row(source: &str, prefix: &str, hop: &str, address: &[&str]) -> Value {
+pub(crate) fn row(source: &str, prefix: &str, hop: &str, address: &[&str]) -> Value {
     json!({
         "source": source, "state": "Active", "addressPrefix": [prefix],
         "nextHopType": hop, "nextHopIpAddress": address,
