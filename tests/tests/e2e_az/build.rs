@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use vnet_gw_tests::shape::check;
 
 use super::{
     host::{GROUP, Host, id},
@@ -45,7 +44,7 @@ fn az(host: &Host, args: &str, more: &[&str], pattern: &Value) -> Result<Value> 
     all.extend(["--resource-group", GROUP]);
     all.extend(more);
     let answer = host.az.json(&all)?;
-    check(&format!("az {args}"), &answer, pattern)?;
+    host.look(&format!("az {args}"), &answer, pattern);
     Ok(answer)
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn by_az(host: &Host) -> Result<()> {
         "name": GROUP, "properties": {"provisioningState": "Succeeded"}, "tags": "<any>",
         "type": "Microsoft.Resources/resourceGroups",
     });
-    check("az group create", &made, &group)?;
+    host.look("az group create", &made, &group);
     networks(host)?;
     peerings(host)?;
     gateways(host)?;
@@ -276,13 +275,13 @@ fn connections(host: &Host) -> Result<()> {
         // The deployment's output: what `reference()` makes of the connection.
         let resource = made["resource"].as_object();
         let resource = resource.with_context(|| format!("no output: {made:#}"))?;
-        check(
+        host.look(
             "connectionType",
             resource
                 .get("connectionType")
                 .context("no connectionType")?,
             &json!("Vnet2Vnet"),
-        )?;
+        );
         assert!(
             !made.to_string().contains(KEY),
             "the key is shown: {made:#}"

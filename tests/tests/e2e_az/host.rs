@@ -1,6 +1,6 @@
 //! A host whose daemon serves its API, with somebody signed in.
 
-use std::net::IpAddr;
+use std::{cell::RefCell, net::IpAddr};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use vnet_gw_lab::{
 use vnet_gw_tests::{
     az::{Account, Az},
     bed::binary,
+    shape::check,
 };
 
 pub(crate) const GROUP: &str = "rg";
@@ -25,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) netns: Netns,
     pub(crate) daemon: Daemon,
     pub(crate) az: Az,
+    /// Answers that do not look like Azure's, so that a run tells all of them.
+    unlike: RefCell<Vec<String>>,
 }
 
 impl Host {
@@ -46,14 +49,28 @@ impl Host {
         all.extend(args);
         let instance = lab.instance(name)?;
         let daemon = Daemon::start_without_file(lab, &binary("vnet-gw")?, &netns, instance, &all)?;
-        let account = account(&daemon, "tester")?;
+        let account = account(&daemon, "tester", "network-contributor")?;
         let az = Az::login(&netns, lab.dir().join(format!("{name}.azure")), account)?;
         Ok(Self {
             name,
             netns,
             daemon,
             az,
+            unlike: RefCell::default(),
         })
+    }
+
+    /// Remembers where `answer` does not look like `pattern`.
+    pub(crate) fn look(&self, what: &str, answer: &Value, pattern: &Value) {
+        if let Err(error) = check(what, answer, pattern) {
+            self.unlike.borrow_mut().push(error.to_string());
+        }
+    }
+
+    /// Fails where anything that was looked at was not like Azure's.
+    pub(crate) fn assert_like_azure(&self) {
+        let unlike = self.unlike.borrow();
+        assert!(unlike.is_empty(), "{}: {}", self.name, unlike.join("\n\n"));
     }
 
     /// The resource with this type and name (`connections/c1`), as it is on the wire.
@@ -73,8 +90,8 @@ impl Host {
 }
 
 /// Makes a service principal, as the operator of the daemon does.
-pub(crate) fn account(daemon: &Daemon, name: &str) -> Result<Account> {
-    let made = daemon.json(&["principal", "create", name])?;
+pub(crate) fn account(daemon: &Daemon, name: &str, role: &str) -> Result<Account> {
+    let made = daemon.json(&["principal", "create", name, "--role", role])?;
     let text = |property: &str| {
         let value = made[property].as_str();
         value

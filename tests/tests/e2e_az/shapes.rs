@@ -63,6 +63,7 @@ pub(crate) fn vnet(name: &str, location: &str, prefix: &str, subnets: Value) -> 
 
 pub(crate) fn peering(vnet: &str, name: &str, remote: &str, prefix: &str, state: &str) -> Value {
     let space = json!({"addressPrefixes": [prefix]});
+    let own = json!({"addressPrefixes": ["<string>"]});
     resource(
         "virtualNetworks/virtualNetworkPeerings",
         &format!("virtualNetworks/{vnet}/virtualNetworkPeerings/{name}"),
@@ -75,6 +76,8 @@ pub(crate) fn peering(vnet: &str, name: &str, remote: &str, prefix: &str, state:
             "peerCompleteVnets": true,
             "peeringState": state,
             "peeringSyncLevel": "<string>",
+            "localAddressSpace?": own,
+            "localVirtualNetworkAddressSpace?": own,
             "remoteAddressSpace": space,
             "remoteVirtualNetworkAddressSpace": space,
             "remoteVirtualNetwork": reference(&format!("virtualNetworks/{remote}")),

@@ -11,7 +11,6 @@ use vnet_gw_lab::{
     Lab, Underlay, Workload,
     probe::{Outcome, Ping, tcp},
 };
-use vnet_gw_tests::shape::check;
 
 use super::{
     build::{PUBLIC, by_az, for_sdk, to_delete},
@@ -61,7 +60,7 @@ fn the_cli_and_the_sdk_build_the_tutorial_and_packets_cross() {
     );
     let gateways = ["VNet1-GW", "VNet4-GW"];
     let pattern = shapes::connection("VNet1-to-VNet4", "eastus", gateways, "Connected");
-    check("az network vpn-connection show", &connection, &pattern).unwrap();
+    west.look("az network vpn-connection show", &connection, &pattern);
     reach(&one, &four);
     reach(&four, &one);
     // A peering is not transitive: VNet5 does not come to VNet4 by VNet1's gateway.
@@ -80,12 +79,13 @@ fn the_cli_and_the_sdk_build_the_tutorial_and_packets_cross() {
             bytes("ingressBytesTransferred") > least && bytes("egressBytesTransferred") > least
         },
     );
-    check("az network vpn-connection show", &after, &pattern).unwrap();
+    west.look("az network vpn-connection show", &after, &pattern);
     routes(&west);
     ike_sas(&west);
     for host in [&west, &east] {
         survey(host);
     }
+    west.assert_like_azure();
     remove(&west, &east);
     let ping = Ping {
         patience: Duration::from_millis(300),
@@ -155,12 +155,8 @@ fn routes(host: &Host) {
         let table = &tables.iter().find(|(name, _)| *name == nic).unwrap().1;
         let mut rows = table["value"].as_array().unwrap().iter();
         let row = rows.find(|row| row["addressPrefix"] == pattern["addressPrefix"]);
-        check(
-            nic,
-            row.unwrap_or_else(|| panic!("{pattern} in {table:#}")),
-            &pattern,
-        )
-        .unwrap();
+        let row = row.unwrap_or_else(|| panic!("{pattern} in {table:#}"));
+        host.look(nic, row, &pattern);
     }
     let table = ask("vm1", &["--output", "table"]);
     assert!(
