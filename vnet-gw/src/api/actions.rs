@@ -57,6 +57,21 @@ impl Api {
                 let list = children(&self.engine.state(), &target, "defaultSecurityRules")?;
                 Ok(Json(page.take(call, numbered(list), Some)).into_response())
             }
+            (Kind::NetworkSecurityGroup, ["defaultsecurityrules", name]) => {
+                only(call, &["GET"])?;
+                self.may(call, &target, Permission::Read, "read")?;
+                let mut rules =
+                    children(&self.engine.state(), &target, "defaultSecurityRules")?.into_iter();
+                let named = |rule: &Value| {
+                    let found = rule["name"].as_str();
+                    found.is_some_and(|found| found.eq_ignore_ascii_case(name))
+                };
+                let rule = rules.find(named).ok_or_else(|| {
+                    let id = format!("{}/defaultSecurityRules/{name}", target.id);
+                    Refusal::missing("NotFound", format!("Resource {id} not found."))
+                })?;
+                Ok(Json(rule).into_response())
+            }
             _ => Err(Refusal::no_such_path(&call.path.to_string())),
         }
     }
