@@ -22,7 +22,7 @@ pub fn check(what: &str, value: &Value, pattern: &Value) -> Result<()> {
     if wrong.is_empty() {
         Ok(())
     } else {
-        bail!("{what}: {}\nin {value:#}", wrong.join("\n"))
+        bail!("{what}: {}\nin {value}", wrong.join("\n"))
     }
 }
 

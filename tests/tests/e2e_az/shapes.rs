@@ -285,6 +285,7 @@ pub(crate) fn interface(name: &str, location: &str, subnet: &str, address: &str)
             "enableIPForwarding": false,
             "hostedWorkloads?": [],
             "nicType?": "Standard",
+            "primary?": true,
             "tapConfigurations": [],
             "vnetEncryptionSupported?": false,
         }),
