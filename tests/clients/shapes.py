@@ -11,7 +11,11 @@ import azure.mgmt.network.models as network
 from azure.mgmt.network.models import _models
 
 # What Azure answers though its models do not have it.
-ALSO_NAMED = {("VirtualNetworkGatewayIPConfiguration", "type")}
+ALSO_NAMED = {
+    ("VirtualNetworkGatewayIPConfiguration", "type"),
+    ("NetworkInterface", "kind"),
+    ("VirtualNetworkGatewayConnectionPropertiesFormat", "packetCaptureDiagnosticState"),
+}
 ALSO_VALUES = {"RouteNextHopType": {"VNetPeering", "VNetGlobalPeering"}}
 
 
