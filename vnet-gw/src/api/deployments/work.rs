@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, http::StatusCode, response::IntoResponse};
 use vnet_gw_core::{
-    arm::{Change, status_of},
+    arm::{Change, State, status_of},
     model::ArmError,
 };
 
@@ -61,7 +61,10 @@ impl Api {
         let response = with_warnings((status, running).into_response(), &receipt.warnings);
         // What was made up for the set that was submitted is not what it was made up as before. An
         // address that others took meanwhile may stand in what was made of it: that is put right.
-        if let Ok(again) = self.carried_out(call, asked, &receipt.state).await {
+        // What outputs say is told once the data path carries all of it.
+        let mut carried = State::clone(&receipt.state);
+        carried.unsettled = Arc::default();
+        if let Ok(again) = self.carried_out(call, asked, &Arc::new(carried)).await {
             if !puts(&again.changes).eq(puts(&changes)) {
                 receipt = self
                     .submit(call, again.changes, WRITE, &record.id, Vec::new())

@@ -96,6 +96,7 @@ async fn a_connection_is_deployed_as_az_does_it() {
     // What was made up is what stands in the resource.
     let output = &properties["outputs"]["resource"];
     assert_eq!(output["type"], "Object");
+    assert_eq!(output["value"]["provisioningState"], "Succeeded");
     assert_eq!(
         output["value"]["resourceGuid"],
         connection.is(200).body["properties"]["resourceGuid"]
