@@ -149,6 +149,7 @@ impl Az {
             .env("AZURE_CORE_OUTPUT", "json")
             // Where bytecode is not kept, every command compiles the whole CLI again.
             .env_remove("PYTHONDONTWRITEBYTECODE")
+            .env("PYTHONPYCACHEPREFIX", self.clients.bytecode())
             .current_dir(&self.home);
         command
     }

@@ -53,6 +53,11 @@ impl Clients {
         self.dir.join("bin").join(name)
     }
 
+    /// Where Python may keep what it compiled: not beside sources.
+    pub fn bytecode(&self) -> PathBuf {
+        self.dir.join("bytecode")
+    }
+
     fn make(&self) -> Result<()> {
         let python = python().with_context(|| {
             format!("no Python here makes virtual environments: apt-get install {PACKAGE}")
