@@ -8,3 +8,4 @@ mod host;
 mod refusals;
 mod shapes;
 mod tutorial;
+mod upkeep;
