@@ -3,6 +3,7 @@
 pub mod az;
 pub mod bed;
 pub mod gateway;
+pub mod http;
 pub mod ike_shell;
 pub mod killed;
 pub mod pump;

@@ -50,6 +50,20 @@ pub(crate) fn vpn(args: &[OsString]) -> Result<ExitCode> {
     .with_context(|| format!("starting {}", binary.display()))
 }
 
+/// The API, on its own.
+pub(crate) fn api(args: &[OsString]) -> Result<ExitCode> {
+    packages::ensure(packages::LAB)?;
+    ebpf::build(None)?;
+    let daemon = tree::build("vnet-gw", "vnet-gw")?;
+    let binary = tree::build("vnet-gw-tests", "api-bench")?;
+    Err(Command::new(&binary)
+        .arg("--daemon")
+        .arg(daemon)
+        .args(args)
+        .exec())
+    .with_context(|| format!("starting {}", binary.display()))
+}
+
 /// Installs `boringtun-cli` below `target/tools`, once: where it is.
 fn boringtun() -> Result<PathBuf> {
     let tools = tree::target().join("tools").join("boringtun");

@@ -93,6 +93,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// The API: list pages and PUTs while many clients write
+    Api {
+        /// For the bench: see `cargo xtask bench api -- --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// VPN gateways side by side: ours, strongSwan, wireguard-go, boringtun, and none at all
     Vpn {
         /// For the bench: see `cargo xtask bench vpn -- --help`
@@ -124,6 +130,7 @@ fn work(cli: Cli) -> Result<ExitCode> {
         } => kernels::run(&args),
         Command::Test { args, .. } => test::run(&args),
         Command::Bench(Bench::Fastpath { args }) => bench::fastpath(&args),
+        Command::Bench(Bench::Api { args }) => bench::api(&args),
         Command::Bench(Bench::Vpn { args }) => bench::vpn(&args),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest => Ok(kernels::guest()),
