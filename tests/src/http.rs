@@ -147,8 +147,12 @@ impl Server {
 
     /// A token for a service principal.
     pub fn sign_in(&self, tenant: &str, client_id: &str, secret: &str) -> Result<String> {
+        let scope = match self {
+            Self::Tls { address, .. } => format!("https%3A%2F%2F{address}%2F.default"),
+            Self::Unix(_) => String::new(),
+        };
         let form = format!(
-            "grant_type=client_credentials&client_id={client_id}&client_secret={secret}&scope=x"
+            "grant_type=client_credentials&client_id={client_id}&client_secret={secret}&scope={scope}"
         );
         let answer = self.connect()?.send(
             "POST",

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{packages, step, test, tree};
+use crate::{ebpf, packages, step, test, tree};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -38,6 +38,8 @@ enum Target {
     EspOpen,
     /// ARM templates, down to the image of the data path
     ArmTemplate,
+    /// The API: paths and bodies, against an engine without a data path
+    Router,
 }
 
 impl Target {
@@ -47,6 +49,7 @@ impl Target {
             Self::IkeEndpoint => "ike_endpoint",
             Self::EspOpen => "esp_open",
             Self::ArmTemplate => "arm_template",
+            Self::Router => "router",
         }
     }
 
@@ -54,7 +57,7 @@ impl Target {
     fn max_len(self) -> u32 {
         match self {
             Self::IkeEndpoint => 2_048,
-            Self::IkeCodec | Self::EspOpen => 8_192,
+            Self::IkeCodec | Self::EspOpen | Self::Router => 8_192,
             Self::ArmTemplate => 65_536,
         }
     }
@@ -93,6 +96,8 @@ const MEMORY_MIB: u32 = 1_024;
 const TIMEOUT: u32 = 20;
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    // The daemon is built with its programs, though none of them runs here.
+    ebpf::build(None)?;
     // libFuzzer itself is C++.
     packages::ensure(&[("c++", "g++")])?;
     let targets = options

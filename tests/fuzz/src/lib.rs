@@ -9,8 +9,10 @@ mod ike_codec;
 mod ike_endpoint;
 mod inner;
 mod input;
+mod router;
 
 pub use arm_template::arm_template;
 pub use esp_open::esp_open;
 pub use ike_codec::ike_codec;
 pub use ike_endpoint::ike_endpoint;
+pub use router::router;
