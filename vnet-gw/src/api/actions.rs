@@ -201,6 +201,23 @@ impl Api {
     /// All tunnels of a gateway are made anew.
     async fn reset_gateway(&self, call: &Call, target: &Target) -> Answer {
         let state = self.action(call, target, Permission::Write, "reset")?;
+        let addresses = state.topology.virtual_network_gateways.get(&target.id);
+        let addresses = addresses.map(|one| one.public_addresses.as_slice());
+        // The Azure CLI says None for nothing.
+        let vip = call.query.get("gatewayvip").unwrap_or_default();
+        if !matches!(vip.to_ascii_lowercase().as_str(), "" | "none")
+            && !vip
+                .parse()
+                .is_ok_and(|vip| addresses.unwrap_or_default().contains(&vip))
+        {
+            return Err(Refusal::bad(
+                "InvalidGatewayVip",
+                format!(
+                    "gatewayVip must be one of the gateway's public addresses, and '{}' is none.",
+                    vip.chars().take(80).collect::<String>()
+                ),
+            ));
+        }
         let connections = state.topology.connections.values();
         let own: Vec<ResourceId> = connections
             .filter(|one| one.gateway == target.id)

@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, StatusCode, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -16,11 +16,14 @@ use super::Refusal;
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
 /// How deeply objects and lists may stand in one another.
 pub(super) const MAX_DEPTH: usize = 64;
+/// Of a body that is too long, so much is read for the answer to arrive, and for so long.
+const MAX_DRAINED: usize = 64 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(5);
 /// How long a client may take to send it.
 const SLOW: Duration = Duration::from_secs(30);
 
 /// Reads all of it.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
     let too_large = || {
         Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -32,11 +35,18 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refus
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|length| length > MAX_BODY as u64) {
+        // Who asks first has not begun to send it.
+        if !headers.contains_key(header::EXPECT) {
+            let _ = timeout(LINGER, drain(body)).await;
+        }
         return Err(too_large());
     }
-    match timeout(SLOW, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+    match timeout(SLOW, collect(&mut body)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            let _ = timeout(LINGER, drain(body)).await;
+            Err(too_large())
+        }
         Ok(Err(error)) => Err(Refusal::bad(
             "InvalidRequestContent",
             format!("The body of the request ended too early: {error}."),
@@ -49,6 +59,32 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refus
                 SLOW.as_secs()
             ),
         )),
+    }
+}
+
+/// Nothing where it is too long.
+async fn collect(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            if all.len() + data.len() > MAX_BODY {
+                return Ok(None);
+            }
+            all.extend_from_slice(data);
+        }
+    }
+    Ok(Some(all.into()))
+}
+
+/// Reads what is not wanted: many clients see the answer only when all of theirs is sent.
+async fn drain(mut body: Body) {
+    let mut left = MAX_DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 
@@ -90,6 +126,8 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
 
 /// A JSON value of bounded depth.
 pub(super) fn value(bytes: &[u8]) -> Result<Value, Refusal> {
+    // A byte order mark, which some editors write, says nothing here (RFC 8259, section 8.1).
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(invalid("it is empty".to_owned()));
     }
@@ -195,6 +233,7 @@ mod tests {
         let text = format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(100));
         assert!(object(text.as_bytes()).is_ok());
         assert!(object("[".repeat(1_000_000).as_bytes()).is_err());
+        assert!(object(b"\xef\xbb\xbf{}").is_ok());
     }
 
     #[test]

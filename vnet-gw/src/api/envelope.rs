@@ -1,6 +1,6 @@
 //! What every answer has: ids, an error in ARM's shape whatever went wrong, and a line in the log.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::{
     extract::Request,
@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use tokio::time::timeout;
 
 use super::{Refusal, RequestIds};
 use crate::engine::Who;
@@ -16,6 +17,8 @@ use crate::engine::Who;
 #[derive(Clone, Debug)]
 pub(super) struct Asker(pub(super) Who);
 
+/// How long a request of somebody unknown may take.
+const SLOW: Duration = Duration::from_secs(15);
 /// Longer paths are cut in the log.
 const SHOWN: usize = 300;
 
@@ -72,6 +75,22 @@ pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// For routes that read bodies of whoever comes, each in its own way.
+pub(super) async fn in_time(request: Request, next: Next) -> Response {
+    match timeout(SLOW, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            format!(
+                "The request was not there after {} seconds.",
+                SLOW.as_secs()
+            ),
+        )
+        .into_response(),
+    }
+}
+
 /// Of a router or an extractor that knows nothing of ARM.
 fn is_bare_error(response: &Response) -> bool {
     let json = response
@@ -92,7 +111,12 @@ fn dressed(bare: &Response, method: &str, path: &str) -> Response {
                 .headers()
                 .get(header::ALLOW)
                 .and_then(|value| value.to_str().ok());
-            Refusal::wrong_method(method, allowed.unwrap_or("another method"))
+            // Of the routes beside the resources, each is asked in one way.
+            let other = match method {
+                "GET" | "HEAD" => "POST",
+                _ => "GET, HEAD",
+            };
+            Refusal::wrong_method(method, allowed.unwrap_or(other))
         }
         StatusCode::NOT_FOUND => Refusal::no_such_path(path),
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(

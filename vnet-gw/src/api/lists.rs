@@ -219,19 +219,17 @@ impl Api {
     }
 }
 
-/// The group must be there, and the caller may know.
+/// The caller may look into the group, and it must be there: whoever may not is not told what is
+/// not there.
 pub(super) fn group_exists(call: &Call, state: &State, group: &GroupId) -> Result<(), Refusal> {
+    call.allow(
+        Permission::Read,
+        "Microsoft.Resources/subscriptions/resourceGroups/read",
+        &group.to_string(),
+    )?;
     match state.groups.contains_key(group) {
         true => Ok(()),
-        // Whoever may not look there is not told what is not there.
-        false => {
-            call.allow(
-                Permission::Read,
-                "Microsoft.Resources/subscriptions/resourceGroups/read",
-                &group.to_string(),
-            )?;
-            Err(missing_group(&group.name))
-        }
+        false => Err(missing_group(&group.name)),
     }
 }
 

@@ -81,7 +81,8 @@ pub struct Settings {
 
 /// The whole API as a service. `open` are routes that need no token. Requests must carry a [`Peer`].
 pub fn router(api: Arc<Api>, open: Router) -> Router {
-    open.fallback(move |request: Request| answer(Arc::clone(&api), request))
+    open.layer(from_fn(envelope::in_time))
+        .fallback(move |request: Request| answer(Arc::clone(&api), request))
         .layer(from_fn(envelope::envelope))
 }
 

@@ -13,15 +13,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::{TcpListener, UnixListener},
+    sync::watch,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::patient::Patient;
+use super::{
+    patient::Patient,
+    places::{Place, Places},
+};
 use crate::{api::Peer, identity};
 
 /// How long a TLS handshake may take.
@@ -34,31 +37,6 @@ const UNREAD: Duration = Duration::from_secs(30);
 const BUFFER: usize = 32 * 1024;
 const MOST_HEADERS: usize = 100;
 
-/// How many connections there may be.
-#[derive(Clone)]
-pub(super) struct Places {
-    free: Arc<Semaphore>,
-    all: u32,
-}
-
-impl Places {
-    pub(super) fn new(all: usize) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(all)),
-            all: u32::try_from(all).unwrap_or(u32::MAX),
-        }
-    }
-
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).acquire_owned().await.ok()
-    }
-
-    /// Until nobody is connected.
-    pub(super) async fn all_free(&self) {
-        let _ = self.free.acquire_many(self.all).await;
-    }
-}
-
 pub(super) async fn accept_tls(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -66,7 +44,7 @@ pub(super) async fn accept_tls(
     places: Places,
     mut ended: watch::Receiver<bool>,
 ) {
-    while let Some(place) = places.take().await {
+    loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = over(&mut ended) => return,
@@ -74,18 +52,24 @@ pub(super) async fn accept_tls(
         let Some((stream, from)) = keep(accepted).await else {
             continue;
         };
+        let Some(place) = places.take(&from.ip().to_string()) else {
+            log::warn!("api: {from}: every connection is being served; this one is not");
+            continue;
+        };
         // An answer is one write; it must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let acceptor = TlsAcceptor::from(Arc::clone(&tls));
         let (router, ended) = (router.clone(), ended.clone());
         tokio::spawn(async move {
-            let secured = timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let secured = tokio::select! {
+                secured = timeout(HANDSHAKE, acceptor.accept(stream)) => secured,
+                () = place.needed() => return,
+            };
             match secured {
-                Ok(Ok(stream)) => serve(stream, Peer::Network(from), router, ended).await,
+                Ok(Ok(stream)) => serve(stream, Peer::Network(from), router, ended, place).await,
                 Ok(Err(error)) => log::debug!("api: {from}: TLS: {error}"),
                 Err(_) => log::debug!("api: {from}: TLS: no handshake"),
             }
-            drop(place);
         });
     }
 }
@@ -96,7 +80,7 @@ pub(super) async fn accept_local(
     places: Places,
     mut ended: watch::Receiver<bool>,
 ) {
-    while let Some(place) = places.take().await {
+    loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = over(&mut ended) => return,
@@ -104,13 +88,23 @@ pub(super) async fn accept_local(
         let Some((stream, _)) = keep(accepted).await else {
             continue;
         };
+        let uid = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => {
+                log::warn!("api: the other end of the socket: {error}");
+                continue;
+            }
+        };
+        let Some(place) = places.take(&uid.to_string()) else {
+            log::warn!("api: user {uid}: every connection is being served; this one is not");
+            continue;
+        };
         let (router, ended) = (router.clone(), ended.clone());
         tokio::spawn(async move {
-            match user(&stream).await {
-                Ok(peer) => serve(stream, peer, router, ended).await,
-                Err(error) => log::warn!("api: the other end of the socket: {error}"),
+            match user(uid).await {
+                Ok(peer) => serve(stream, peer, router, ended, place).await,
+                Err(error) => log::warn!("api: user {uid}: {error}"),
             }
-            drop(place);
         });
     }
 }
@@ -134,8 +128,7 @@ async fn keep<T>(accepted: io::Result<T>) -> Option<T> {
 }
 
 /// Who is at the other end, as the kernel says.
-async fn user(stream: &UnixStream) -> io::Result<Peer> {
-    let uid = stream.peer_cred()?.uid();
+async fn user(uid: u32) -> io::Result<Peer> {
     // Looks into /etc/passwd, or wherever the system keeps names.
     let known = spawn_blocking(move || identity::local_user(uid)).await;
     let (who, access) = known.map_err(io::Error::other)?;
@@ -147,10 +140,15 @@ async fn serve(
     peer: Peer,
     router: Router,
     mut ended: watch::Receiver<bool>,
+    place: Place,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (router, peer) = (router.clone(), peer.clone());
-        async move { answer(router, peer, request).await }
+        let (router, peer, busy) = (router.clone(), peer.clone(), place.busy());
+        async move {
+            let answered = answer(router, peer, request).await;
+            drop(busy);
+            answered
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -166,6 +164,7 @@ async fn serve(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = place.needed() => return,
     };
     if let Err(error) = served {
         log::debug!("api: connection: {error}");

@@ -3,6 +3,7 @@
 mod connection;
 mod listen;
 mod patient;
+mod places;
 
 use std::{
     io,
@@ -21,7 +22,7 @@ use super::{Api, router};
 pub use listen::ListenError;
 use listen::{Listener, Sockets};
 
-/// Connections over TLS that are served at once; more wait to be accepted.
+/// Connections over TLS at once; one more takes the place of one that waits.
 const NETWORK: usize = 512;
 /// On the Unix socket, so that neither side keeps the other out.
 const LOCAL: usize = 256;
@@ -117,8 +118,8 @@ async fn serve(
     tls: Option<Arc<ServerConfig>>,
     mut ended: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let network = connection::Places::new(NETWORK);
-    let local = connection::Places::new(LOCAL);
+    let network = places::Places::new(NETWORK);
+    let local = places::Places::new(LOCAL);
     for listener in sockets.into_listeners()? {
         match (listener, &tls) {
             (Listener::Network(listener), Some(tls)) => {
