@@ -39,9 +39,13 @@ impl Api {
         resource: &str,
         records: Vec<Write>,
     ) -> Result<Receipt, Refusal> {
-        let state = self.engine.state();
-        for change in &changes {
-            may(call, &state, change, operation)?;
+        {
+            // Not kept while others make new ones: whoever is the last to have a state takes it
+            // apart.
+            let state = self.engine.state();
+            for change in &changes {
+                may(call, &state, change, operation)?;
+            }
         }
         let receipt = self
             .engine

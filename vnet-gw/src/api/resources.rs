@@ -20,7 +20,7 @@ use super::{
     only, read_tags,
 };
 use crate::{
-    engine::{Carried, Receipt},
+    engine::{Carried, Receipt, forget},
     identity::Permission,
 };
 
@@ -134,7 +134,10 @@ impl Api {
                 Vec::new(),
             )
             .await?;
-        let mut carried = receipt.carried;
+        let Receipt {
+            state, mut carried, ..
+        } = receipt;
+        forget(state);
         match timeout(PATIENCE, &mut carried).await {
             Ok(outcome) => {
                 told(outcome)?;
@@ -153,9 +156,10 @@ impl Api {
         let Receipt {
             outcomes,
             warnings,
+            state,
             mut carried,
-            ..
         } = receipt;
+        forget(state);
         let outcome = outcomes.first();
         let status = match outcome {
             Some(Outcome::Created) => StatusCode::CREATED,
@@ -180,11 +184,18 @@ impl Api {
 
     /// Waits until the data path carries a change; its warnings.
     pub(super) async fn carried(&self, receipt: Receipt) -> Result<Vec<Warning>, Refusal> {
+        let Receipt {
+            warnings,
+            state,
+            carried,
+            ..
+        } = receipt;
+        forget(state);
         // Where that takes longer, it is durable all the same, and shown as Updating.
-        if let Ok(outcome) = timeout(PATIENCE, receipt.carried).await {
+        if let Ok(outcome) = timeout(PATIENCE, carried).await {
             told(outcome)?;
         }
-        Ok(receipt.warnings)
+        Ok(warnings)
     }
 
     /// As a GET answers it now.
@@ -198,7 +209,9 @@ impl Api {
             None => &NoLive,
         };
         let state = self.engine.state();
-        view::show(&state, target, live).ok_or_else(|| missing(&state, target))
+        let shown = view::show(&state, target, live).ok_or_else(|| missing(&state, target));
+        forget(state);
+        shown
     }
 }
 
