@@ -95,6 +95,7 @@ fn asked(changes: Vec<Change>, correlation_id: &str, records: Vec<Write>) -> Sub
         operation: "Microsoft.Network/virtualNetworks/write".to_owned(),
         resource: GROUP.to_owned(),
         records,
+        noted: vnet_gw::engine::Noted::default(),
     }
 }
 

@@ -160,5 +160,6 @@ fn submission(changes: Vec<Change>) -> Submission {
         operation: "Microsoft.Network/networkInterfaces/write".to_owned(),
         resource: GROUP.to_owned(),
         records: Vec::new(),
+        noted: vnet_gw::engine::Noted::default(),
     }
 }

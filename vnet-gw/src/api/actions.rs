@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     daemon::keys::{self, KEY_LENGTH, KEY_LONGEST},
+    engine::activity::ActivityStatus,
     identity::Permission,
     vpn::Question,
 };
@@ -190,6 +191,7 @@ impl Api {
     async fn reset_connection(&self, call: &Call, target: &Target) -> Answer {
         self.action(call, target, Permission::Write, "resetconnection")?;
         self.reset(std::slice::from_ref(&target.id)).await?;
+        self.did(call, target, "resetconnection");
         // The SDK takes nothing but 202 for it.
         let subscription = super::changes::subscription_of(&target.id);
         let begun = self
@@ -224,7 +226,19 @@ impl Api {
             .map(|one| one.id.clone())
             .collect();
         self.reset(&own).await?;
+        self.did(call, target, "reset");
         Ok(Json(self.shown(target).await?).into_response())
+    }
+
+    /// Notes an action that changes no resource.
+    fn did(&self, call: &Call, target: &Target, action: &str) {
+        self.engine.note(
+            call.caller.clone(),
+            &format!("{}/{action}/action", target.kind.resource_type()),
+            target.id.as_str(),
+            ActivityStatus::Accepted,
+            "Done",
+        );
     }
 
     async fn reset(&self, connections: &[ResourceId]) -> Result<(), Refusal> {

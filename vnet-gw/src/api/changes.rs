@@ -15,7 +15,7 @@ use vnet_gw_core::{
 
 use super::{Api, Call, Refusal};
 use crate::{
-    engine::{Receipt, Submission},
+    engine::{Noted, Receipt, Submission},
     identity::Permission,
     store::Write,
 };
@@ -39,6 +39,21 @@ impl Api {
         resource: &str,
         records: Vec<Write>,
     ) -> Result<Receipt, Refusal> {
+        let noted = Noted::default();
+        self.submit_as(call, changes, operation, resource, records, noted)
+            .await
+    }
+
+    /// The same, with what the audit log says of it.
+    pub(super) async fn submit_as(
+        &self,
+        call: &Call,
+        changes: Vec<Change>,
+        operation: &str,
+        resource: &str,
+        records: Vec<Write>,
+        noted: Noted,
+    ) -> Result<Receipt, Refusal> {
         {
             // Not kept while others make new ones: whoever is the last to have a state takes it
             // apart.
@@ -55,11 +70,9 @@ impl Api {
                 operation: operation.to_owned(),
                 resource: resource.to_owned(),
                 records,
+                noted,
             })
             .await?;
-        for Warning { target, message } in &receipt.warnings {
-            log::warn!("api: {target}: {message}");
-        }
         Ok(receipt)
     }
 }

@@ -10,15 +10,15 @@ use axum::{
     http::{Method, StatusCode, header},
     response::IntoResponse,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 
 use super::{Answer, Api, Call, Refusal, only};
 use crate::{
     engine::{
-        EngineError, Submission,
-        activity::{self, ActivityFilter},
+        EngineError,
+        activity::{self, ActivityFilter, ActivityStatus},
     },
     identity::Access,
 };
@@ -105,18 +105,22 @@ impl Api {
                 _ if call.method == Method::DELETE => "delete",
                 _ => "write",
             };
-            let name = rest.first().copied().unwrap_or_default();
-            let noted = self.engine.submit(Submission {
-                changes: Vec::new(),
-                caller: call.caller.clone(),
-                operation: format!("vnet-gw/principals/{action}"),
-                resource: format!("/{PREFIX}/principals/{name}"),
-                records: Vec::new(),
-            });
-            // It is done; the log that is in the way of nothing tells it.
-            if let Err(error) = noted.await {
-                log::warn!("audit log: {error}");
-            }
+            let made = call.object_or_nothing().unwrap_or_default();
+            let made = made.get("displayName").and_then(Value::as_str);
+            let name = call.path.segments().get(2).copied().or(made);
+            let name = name.unwrap_or_default().to_owned();
+            let did = match (rest, call.method == Method::DELETE) {
+                (_, true) => "Deleted",
+                ([], _) => "Created",
+                _ => "Updated",
+            };
+            self.engine.note(
+                call.caller.clone(),
+                &format!("vnet-gw/principals/{action}"),
+                &format!("/{PREFIX}/principals/{name}"),
+                ActivityStatus::Accepted,
+                did,
+            );
         }
         Ok(response)
     }

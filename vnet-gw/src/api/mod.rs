@@ -49,12 +49,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     extract::Request,
+    http::StatusCode,
     middleware::from_fn,
     response::{IntoResponse, Response},
 };
 use tokio::sync::mpsc;
 
-use crate::{control::Asked, engine::Engine, identity::Authenticator};
+use vnet_gw_core::arm::Target;
+
+use crate::{
+    control::Asked,
+    engine::{Engine, activity::ActivityStatus},
+    identity::Authenticator,
+};
 use route::Route;
 
 /// What the API answers from. One a daemon.
@@ -91,7 +98,11 @@ async fn answer(api: Arc<Api>, request: Request) -> Response {
     match gate::enter(&api, request).await {
         Ok(call) => {
             who = Some(envelope::Asker(call.caller.who.clone()));
-            outcome = Some(api.serve(&call).await);
+            let served = api.serve(&call).await;
+            if let Err(refusal) = &served {
+                api.note(&call, refusal);
+            }
+            outcome = Some(served);
         }
         Err(refusal) => outcome = outcome.or(Some(Err(refusal))),
     }
@@ -107,6 +118,34 @@ async fn answer(api: Arc<Api>, request: Request) -> Response {
 }
 
 impl Api {
+    /// A change that was refused before it came to the engine, and whatever was not allowed, stands
+    /// in the audit log, too.
+    fn note(&self, call: &Call, refusal: &Refusal) {
+        let looks = matches!(call.method.as_str(), "GET" | "HEAD" | "POST");
+        let forbidden = refusal.status == StatusCode::FORBIDDEN;
+        if refusal.noted || !refusal.status.is_client_error() || (looks && !forbidden) {
+            return;
+        }
+        let path = format!("/{}", call.path.segments().join("/"));
+        let of = match Target::parse(&path) {
+            Ok(target) => target.kind.resource_type(),
+            Err(_) => "Microsoft.Resources",
+        };
+        let what = match call.method.as_str() {
+            "PUT" | "PATCH" => "write",
+            "DELETE" => "delete",
+            "POST" => "action",
+            _ => "read",
+        };
+        self.engine.note(
+            call.caller.clone(),
+            &format!("{of}/{what}"),
+            &path,
+            ActivityStatus::Refused,
+            &refusal.error.code,
+        );
+    }
+
     async fn serve(&self, call: &Call) -> Answer {
         if call.path.lower().first() == Some(&local::PREFIX) {
             return self.local(call).await;

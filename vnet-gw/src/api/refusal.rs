@@ -15,6 +15,8 @@ pub struct Refusal {
     pub status: StatusCode,
     pub error: Box<ArmError>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// It stands in the audit log.
+    pub noted: bool,
 }
 
 /// What a handler gives back.
@@ -26,6 +28,7 @@ impl Refusal {
             status,
             error: Box::new(ArmError::new(code, message)),
             headers: Vec::new(),
+            noted: false,
         }
     }
 
@@ -52,6 +55,7 @@ impl Refusal {
             status: StatusCode::from_u16(status_of(&error)).unwrap_or(StatusCode::BAD_REQUEST),
             error: Box::new(error),
             headers: Vec::new(),
+            noted: false,
         }
     }
 
@@ -85,7 +89,7 @@ impl From<ArmError> for Refusal {
 
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
-        match error {
+        let refusal = match error {
             EngineError::Invalid(error) => Self::from_error(error),
             EngineError::Store(error) => {
                 log::error!("{error}");
@@ -104,6 +108,10 @@ impl From<EngineError> for Refusal {
             )
             .header(header::RETRY_AFTER, "1"),
             EngineError::Ending => Self::ending(),
+        };
+        Self {
+            noted: true,
+            ..refusal
         }
     }
 }

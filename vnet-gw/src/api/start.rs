@@ -12,12 +12,13 @@ use std::{
 use anyhow::{Context, Result};
 use axum::Router;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{Api, Listen, ListenError, Operations, Server, Settings};
 use crate::{
     control::{ApiStatus, Asked, RuntimeDir},
     datapath::Instance,
-    engine::Engine,
+    engine::{Caller, Engine, Who, activity::ActivityStatus},
     identity::{self, Identity, TlsOptions},
 };
 
@@ -112,6 +113,21 @@ pub fn start(
         (None, None) => place.runtime_dir.path(),
     };
     let identity = Arc::new(Identity::open(directory, Arc::clone(engine.store()))?);
+    let auditor = engine.clone();
+    identity.audit(move |client, address, code| {
+        let client: String = client.chars().take(64).collect();
+        let caller = Caller {
+            who: Who::Principal {
+                client_id: client.clone(),
+                name: client.clone(),
+            },
+            address,
+            correlation_id: Uuid::new_v4().to_string(),
+        };
+        let resource = format!("/vnet-gw/principals/{client}");
+        let refused = ActivityStatus::Refused;
+        auditor.note(caller, "vnet-gw/signIn/action", &resource, refused, code);
+    });
     let (addresses, tls) = match &options.listen {
         Addresses::Off => (Vec::new(), None),
         given => {

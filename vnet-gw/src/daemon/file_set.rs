@@ -121,6 +121,7 @@ pub(super) fn submission(changes: Vec<Change>, resource: String) -> Submission {
         operation: "Microsoft.Resources/deployments/write".to_owned(),
         resource,
         records: Vec::new(),
+        noted: crate::engine::Noted::default(),
     }
 }
 

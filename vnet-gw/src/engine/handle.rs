@@ -10,7 +10,7 @@ use vnet_gw_core::{
     secret::Secret,
 };
 
-use super::Caller;
+use super::{Caller, activity::ActivityStatus};
 use crate::{
     daemon::keys,
     store::{Store, StoreError, Write},
@@ -28,6 +28,19 @@ pub struct Submission {
     pub resource: String,
     /// Records that are written in the same transaction (a deployment).
     pub records: Vec<Write>,
+    pub noted: Noted,
+}
+
+/// What the audit log says of a submission that holds. One that does not is always noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Noted {
+    /// What its changes did; of several, each one that did something has a record of its own.
+    #[default]
+    Outcomes,
+    /// What whoever submits it knows.
+    As(ActivityStatus, String),
+    /// Nothing: an earlier submission was noted.
+    Not,
 }
 
 /// Whether the data path carries it, once that is known.
@@ -96,6 +109,30 @@ impl Engine {
     /// For reading records. Writing is [`submit`](Self::submit)'s, also of records alone.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Notes in the audit log what was done, or refused, without a submission. Written with the next
+    /// batch; while too much waits it is only told in the log.
+    pub fn note(
+        &self,
+        caller: Caller,
+        operation: &str,
+        resource: &str,
+        status: ActivityStatus,
+        code: &str,
+    ) {
+        let submission = Submission {
+            changes: Vec::new(),
+            caller,
+            operation: operation.to_owned(),
+            resource: resource.to_owned(),
+            records: Vec::new(),
+            noted: Noted::As(status, code.to_owned()),
+        };
+        let (answer, _) = oneshot::channel();
+        if let Err(error) = self.ask.try_send(Asked { submission, answer }) {
+            log::warn!("audit log: {operation} at {resource}, {code}: not noted: {error}");
+        }
     }
 
     /// Submits a set of changes; returns when it is durable (or refused). `carried` of the receipt

@@ -21,6 +21,7 @@
 
 pub mod activity;
 mod assign;
+mod audit;
 mod batch;
 mod board;
 mod caller;
@@ -37,7 +38,7 @@ pub use assign::SystemAssign;
 pub(crate) use board::forget;
 pub use caller::{Caller, Who};
 pub use delivery::{Deliveries, Delivery};
-pub use handle::{Carried, Engine, EngineError, Receipt, Submission};
+pub use handle::{Carried, Engine, EngineError, Noted, Receipt, Submission};
 pub use records::LoadError;
 pub use thread::Running;
 pub use writer::{EngineOptions, OpenError, Writer};

@@ -190,6 +190,7 @@ mod tests {
                 operation: String::new(),
                 resource: format!("{name}{number}"),
                 records: Vec::new(),
+                noted: crate::engine::Noted::default(),
             },
             answer: oneshot::channel().0,
         }

@@ -90,6 +90,7 @@ fn asked(name: &str, changes: Vec<Change>) -> Submission {
         operation: "Microsoft.Network/virtualNetworks/write".to_owned(),
         resource: GROUP.to_owned(),
         records: Vec::new(),
+        noted: Noted::default(),
     }
 }
 

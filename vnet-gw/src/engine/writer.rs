@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use vnet_gw_core::{
-    arm::{Assign, Outcome, State},
+    arm::{Assign, State},
     compile::{CompileError, CompileOptions, Image, compile},
     model::{ArmError, Topology},
 };
@@ -13,7 +13,8 @@ use super::{
     EngineError, Receipt, Submission,
     activity::{self, Activity, ActivityStatus},
     assign::SystemAssign,
-    batch::{Batch, Changes, Held, decide},
+    audit,
+    batch::{Batch, Changes, decide},
     board::{Board, Number, forget},
     delivery::{Answer, Delivery},
     handle::Asked,
@@ -147,8 +148,9 @@ impl Writer {
         let (batch, image, committed) = loop {
             let base = self.board.state();
             let (batch, image) = self.evaluate(&base, &changes, groups.clone());
+            let committed = self.commit(&base, &asked, &changes, &batch);
             forget(base);
-            match self.commit(&asked, &batch) {
+            match committed {
                 Err(StoreError::Conflict(_)) if conflicts < CONFLICTS => {
                     conflicts += 1;
                     if let Err(error) = self.reload() {
@@ -287,7 +289,13 @@ impl Writer {
     }
 
     /// One transaction for all of it. Refusals alone are not worth one.
-    fn commit(&mut self, asked: &[Option<Asked>], batch: &Batch) -> Result<(), StoreError> {
+    fn commit(
+        &mut self,
+        base: &State,
+        asked: &[Option<Asked>],
+        changes: &Changes,
+        batch: &Batch,
+    ) -> Result<(), StoreError> {
         if batch.held.is_empty() {
             // A refusal, too, rests on what is in the store.
             let now = self.store.revision()?;
@@ -303,12 +311,9 @@ impl Writer {
                 continue;
             };
             writes.extend(asked.submission.records.iter().cloned());
-            let outcome = outcome(held);
-            activities.push(activity(
-                &asked.submission,
-                ActivityStatus::Accepted,
-                outcome,
-            ));
+            let submission = &asked.submission;
+            let changes = changes.of(held.which);
+            activities.extend(audit::records(base, submission, changes, &held.outcomes));
         }
         writes.extend(
             self.log
@@ -420,7 +425,7 @@ fn does_not_fit(error: CompileError) -> ArmError {
     ArmError::new(code, error.to_string())
 }
 
-fn activity(submission: &Submission, status: ActivityStatus, code: &str) -> Activity {
+pub(super) fn activity(submission: &Submission, status: ActivityStatus, code: &str) -> Activity {
     Activity::new(
         SystemTime::now(),
         &submission.caller,
@@ -429,24 +434,4 @@ fn activity(submission: &Submission, status: ActivityStatus, code: &str) -> Acti
         status,
         code,
     )
-}
-
-/// The one that says most.
-fn outcome(held: &Held) -> &'static str {
-    let has = |outcome| held.outcomes.contains(&outcome);
-    let name = |outcome| match outcome {
-        Outcome::Created => "Created",
-        Outcome::Updated => "Updated",
-        Outcome::Deleted => "Deleted",
-        Outcome::Absent => "Absent",
-        Outcome::Unchanged => "Unchanged",
-    };
-    let order = [
-        Outcome::Created,
-        Outcome::Updated,
-        Outcome::Deleted,
-        Outcome::Absent,
-    ];
-    let found = order.into_iter().find(|outcome| has(*outcome));
-    name(found.unwrap_or(Outcome::Unchanged))
 }

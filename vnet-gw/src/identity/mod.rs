@@ -29,7 +29,7 @@ pub use principals::Principals;
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Instant, SystemTime},
 };
 
@@ -79,12 +79,21 @@ pub enum IdentityError {
 }
 
 /// The directory of one instance: its tenant, its principals, and the key of its tokens.
-#[derive(Debug)]
 pub struct Identity {
     tenant: String,
     principals: Principals,
     key: TokenKey,
     limiter: Mutex<Limiter>,
+    audit: OnceLock<Audit>,
+}
+
+/// Where refused sign-ins are noted: the client id as it was sent, where from, and the code.
+type Audit = Box<dyn Fn(&str, Option<SocketAddr>, &str) + Send + Sync>;
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.tenant)
+    }
 }
 
 /// The record of the tenant's id in [`Table::Instance`].
@@ -115,7 +124,13 @@ impl Identity {
             principals: Principals::open(store)?,
             key: TokenKey::open(directory)?,
             limiter: Mutex::default(),
+            audit: OnceLock::new(),
         })
+    }
+
+    /// Has every refused sign-in noted; said once.
+    pub fn audit(&self, note: impl Fn(&str, Option<SocketAddr>, &str) + Send + Sync + 'static) {
+        let _ = self.audit.set(Box::new(note));
     }
 
     /// Made at the first start, and the same ever after.
@@ -157,6 +172,9 @@ impl Identity {
         }
         let Some(principal) = self.principals.check(client_id, secret, SystemTime::now()) else {
             limiter().failed(address, client_id, now);
+            if let Some(note) = self.audit.get() {
+                note(client_id, from, "InvalidClient");
+            }
             log::warn!(
                 "sign-in of {} from {} refused",
                 shown(client_id),

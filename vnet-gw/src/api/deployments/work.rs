@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{changes::with_warnings, resources::until_carried},
-    engine::Submission,
+    engine::{Noted, Submission, activity::ActivityStatus},
 };
 
 impl Api {
@@ -85,6 +85,7 @@ impl Api {
                     operation: WRITE.to_owned(),
                     resource: record.id.clone(),
                     records: vec![write],
+                    noted: Noted::Not,
                 };
                 if let Err(error) = engine.submit(last).await {
                     log::error!("api: the record of the deployment {}: {error}", record.id);
@@ -114,7 +115,9 @@ impl Api {
         let running = Json(record.shown_running()).into_response();
         let mut records = vec![record.write()?];
         records.extend(self.make_room(scope, &record.key())?);
-        self.submit(call, Vec::new(), WRITE, &record.id, records)
+        let code = failure.details.first().map_or("", |error| &error.code);
+        let noted = Noted::As(ActivityStatus::Refused, code.to_owned());
+        self.submit_as(call, Vec::new(), WRITE, &record.id, records, noted)
             .await?;
         let work = async move { Err(failure) };
         let begun = self.operations.begin(call, scope.subscription(), work);

@@ -126,6 +126,7 @@ impl Connection {
             operation: "Microsoft.Network/connections/sharedKey/write".to_owned(),
             resource: connection.to_string(),
             records: Vec::new(),
+            noted: crate::engine::Noted::default(),
         });
         let conflict = |error: &dyn Display| ErrorReply::new(ErrorCode::Conflict, error);
         let receipt = receipt.await.map_err(|error| conflict(&error))?;
