@@ -51,7 +51,8 @@ pub(super) fn records(
                 (operation, document.id.to_string(), Outcome::Deleted)
             }));
         }
-        if !matches!(outcome, Outcome::Unchanged | Outcome::Absent) {
+        // One alone is what the submission is.
+        if changes.len() > 1 && !matches!(outcome, Outcome::Unchanged | Outcome::Absent) {
             let (operation, resource) = of(change);
             parts.push((operation, resource, *outcome));
         }
@@ -133,7 +134,7 @@ mod tests {
 
     fn put(name: &str) -> Change {
         Change::PutGroup(ResourceGroup {
-            id: GroupId::new("s", name),
+            id: GroupId::new("s", name).unwrap(),
             location: "local".to_owned(),
             tags: BTreeMap::new(),
         })
@@ -172,7 +173,7 @@ mod tests {
         let changes = [
             put("a"),
             put("b"),
-            Change::DeleteGroup(GroupId::new("s", "c")),
+            Change::DeleteGroup(GroupId::new("s", "c").unwrap()),
         ];
         let outcomes = [Outcome::Created, Outcome::Unchanged, Outcome::Deleted];
         let itself = "Microsoft.Resources/deployments/write /subscriptions/s/deployments/d";
