@@ -1,5 +1,6 @@
 //! What the end-to-end tests share, and what the benches do.
 
+pub mod api_bed;
 pub mod az;
 pub mod bed;
 pub mod gateway;

@@ -81,7 +81,11 @@ impl Bed {
             authenticator: Arc::new(Nobody),
             operations: Operations::default(),
             settings: Settings {
-                subscription: SUBSCRIPTION.rsplit('/').next().unwrap_or_default().to_owned(),
+                subscription: SUBSCRIPTION
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
                 tenant: "tenant".to_owned(),
                 location: "local".to_owned(),
             },
@@ -123,7 +127,10 @@ impl Bed {
             let code = answer.pointer("/error/code").and_then(Value::as_str);
             let message = answer.pointer("/error/message").and_then(Value::as_str);
             let told = code.is_some_and(|code| !code.is_empty()) && message.is_some();
-            assert!(told || method == "HEAD", "{status} without an envelope: {answer}");
+            assert!(
+                told || method == "HEAD",
+                "{status} without an envelope: {answer}"
+            );
             assert!(
                 Arc::ptr_eq(&before.documents, &after.documents)
                     && Arc::ptr_eq(&before.groups, &after.groups)
@@ -138,17 +145,24 @@ impl Bed {
         }
     }
 
-    /// PUT of what GET shows changes nothing.
+    /// What GET shows can be PUT, and shows the same again; from the second time on nothing is new,
+    /// not even the ETag: what was shown by default has been said.
     async fn write_back(&self, path: &str, etag: Option<&Value>) {
-        let Some((200, shown)) = self.ask("GET", path, Vec::new()).await else {
+        let Some((200, mut shown)) = self.ask("GET", path, Vec::new()).await else {
             panic!("what was PUT is not there: {path}");
         };
         assert_eq!(shown.get("etag"), etag, "{path}");
-        let Some((status, again)) = self.ask("PUT", path, shown.to_string().into()).await else {
-            return;
-        };
-        assert_eq!(status, 200, "{path}: {shown} written back: {again}");
-        assert_eq!(again.get("etag"), etag, "{path}: {shown}, then {again}");
+        for turn in 0..2 {
+            let Some((status, again)) = self.ask("PUT", path, shown.to_string().into()).await
+            else {
+                return;
+            };
+            assert_eq!(status, 200, "{path}: {shown} written back: {again}");
+            if turn == 1 {
+                assert_eq!(again, shown, "{path}");
+            }
+            shown = again;
+        }
     }
 
     /// Nothing where it is no request that HTTP can carry.

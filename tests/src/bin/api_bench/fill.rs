@@ -40,24 +40,24 @@ pub(crate) fn prefix(number: usize, length: u8) -> String {
 pub(crate) fn run(subject: &Subject, options: &Options, report: &mut Report) -> Result<()> {
     let group = json!({ "location": "westeurope" });
     let group_path = format!("{SUBSCRIPTION}/resourceGroups/bench");
-    put(&mut subject.unix.connect()?, &group_path, &group)?;
+    put(&mut subject.unix().connect()?, &group_path, &group)?;
     let networks = networks(options);
     let begun = Instant::now();
-    all(&subject.unix, networks, &|n| {
+    all(subject.unix(), networks, &|n| {
         (
             path(&format!("routeTables/t{n}")),
             json!({"location": "westeurope", "properties": {"routes": [route(n, 0)]}}),
         )
     })?;
-    all(&subject.unix, networks, &|n| {
+    all(subject.unix(), networks, &|n| {
         (path(&format!("virtualNetworks/v{n}")), network(n))
     })?;
     let rest = options.resources.saturating_sub(2 * networks);
     let nics = rest * 2 / 3;
-    all(&subject.unix, nics, &|n| {
+    all(subject.unix(), nics, &|n| {
         (path(&format!("networkInterfaces/n{n}")), nic(n, networks))
     })?;
-    all(&subject.unix, rest - nics, &|n| {
+    all(subject.unix(), rest - nics, &|n| {
         (
             path(&format!("networkSecurityGroups/g{n}")),
             json!({"location": "westeurope"}),

@@ -29,7 +29,7 @@ pub(crate) fn run(subject: &Subject, _: &Options, report: &mut Report) -> Result
         ),
     ];
     for (name, first) in lists {
-        let times = subject.host.enter(|| pages(subject, &first))??;
+        let times = subject.host().enter(|| pages(subject, &first))??;
         report.add(name, "https", "ms", median(&times));
     }
     Ok(())
@@ -37,7 +37,7 @@ pub(crate) fn run(subject: &Subject, _: &Options, report: &mut Report) -> Result
 
 /// How long each page of a list takes.
 fn pages(subject: &Subject, first: &str) -> Result<Vec<f64>> {
-    let mut connection = subject.tls.connect()?;
+    let mut connection = subject.tls().connect()?;
     let mut times = Vec::new();
     let mut next = Some(first.to_owned());
     while let Some(path) = next.filter(|_| times.len() < PAGES) {

@@ -27,7 +27,7 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> Result<()> {
     let begun = Instant::now();
-    let mut times: Vec<f64> = subject.host.enter(|| {
+    let mut times: Vec<f64> = subject.host().enter(|| {
         thread::scope(|scope| -> Result<Vec<f64>> {
             // Threads that are made in a namespace are in it.
             let writers: Vec<_> = (0..clients)
