@@ -109,6 +109,8 @@ impl GatewayPort {
                 addresses: Vec::new(),
                 ip_forwarding: true,
                 gateway: true,
+                security: Default::default(),
+                flow_timeout: 4,
             },
         );
         for address in [IpAddr::V4(GATEWAY_ENDPOINT4), IpAddr::V6(GATEWAY_ENDPOINT6)] {

@@ -114,6 +114,8 @@ fn a_thousand_tables() -> Result<()> {
             addresses: vec![[10, 1, b, a].into()],
             ip_forwarding: false,
             gateway: false,
+            security: Default::default(),
+            flow_timeout: 4,
         };
         image
             .ports

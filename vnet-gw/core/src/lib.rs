@@ -28,4 +28,5 @@ pub mod netcfg;
 pub mod packet;
 pub mod sa;
 pub mod secret;
+pub mod security;
 pub mod table;

@@ -109,6 +109,8 @@ fn image(set: &Set) -> Image {
                 addresses: vec![IpAddr::V4(v4), IpAddr::V6(v6)],
                 ip_forwarding: false,
                 gateway: false,
+                security: Default::default(),
+                flow_timeout: 4,
             },
         );
         let own = |address| EndpointImage {

@@ -10,6 +10,7 @@ use crate::{
     },
     sa::{TrafficSelector, TunnelId},
     secret::Secret,
+    security::PortSecurity,
 };
 
 /// Of a gateway's port: of the id's hash, and locally administered, so that it is none of a NIC's.
@@ -32,6 +33,8 @@ pub(super) fn port(gateway: &VirtualNetworkGateway, image: &GatewayImage) -> Por
         addresses: image.instances.iter().map(|i| i.private_address).collect(),
         ip_forwarding: true,
         gateway: true,
+        security: PortSecurity::default(),
+        flow_timeout: 4,
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::model::ResourceId;
+use crate::{
+    model::ResourceId,
+    security::{PortSecurity, RuleSet, RuleSetId},
+};
 
 /// The desired state of the whole data path.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +24,8 @@ pub struct Image {
     pub endpoints: Vec<EndpointImage>,
     /// VPN gateways that live on this host, in the order of their ids.
     pub gateways: Vec<GatewayImage>,
+    /// What the ports' security refers to. `Arc`: shared where equal.
+    pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +41,9 @@ pub struct PortImage {
     pub ip_forwarding: bool,
     /// The port of a VPN gateway: its device is a tap of ours, and always has TCX.
     pub gateway: bool,
+    pub security: PortSecurity,
+    /// `flowTimeoutInMinutes` of the VNet, 4 to 30 (minutes).
+    pub flow_timeout: u8,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -34,6 +34,7 @@ use vnet_gw_common::maps;
 use crate::{
     model::{NetworkInterface, ResourceId, Subnet, Topology, VirtualNetworkGateway},
     secret::Secret,
+    security::PortSecurity,
 };
 
 /// What the image depends on besides the resources.
@@ -167,6 +168,8 @@ pub fn compile(
                     .collect(),
                 ip_forwarding: nic.enable_ip_forwarding,
                 gateway: false,
+                security: PortSecurity::default(),
+                flow_timeout: 4,
             },
         );
     }

@@ -70,7 +70,7 @@ impl PortRange {
 }
 
 /// `SecurityRuleDirection`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     Inbound,
     Outbound,

@@ -1,0 +1,60 @@
+//! What is evaluated.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::model::{Access, Direction, PortRange, ResourceId, SecurityRuleProtocol};
+
+/// Names a [`RuleSet`]: the same rules in the same place have the same one, also after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleSetId {
+    /// The networkSecurityGroup.
+    pub group: ResourceId,
+    pub direction: Direction,
+    /// Of what its tags and application security groups stand for here.
+    pub context: u64,
+}
+
+/// The rules of one direction of a group, in the order of priority; the first that matches decides.
+/// The last is `DenyAllInBound` or `DenyAllOutBound`, which matches everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSet {
+    pub id: RuleSetId,
+    pub rules: Vec<Rule>,
+    /// `flushConnection`: flows that are there are held against a changed set, too.
+    pub flush_connection: bool,
+}
+
+/// A rule of a group, or a default rule, as prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The name in its group, or that of the default rule.
+    pub name: Arc<str>,
+    pub priority: u16,
+    pub access: Access,
+    pub protocol: SecurityRuleProtocol,
+    pub source: RuleAddresses,
+    /// Sorted and apart; of protocols without ports any is in it.
+    pub source_ports: Vec<PortRange>,
+    pub destination: RuleAddresses,
+    pub destination_ports: Vec<PortRange>,
+}
+
+/// Addresses of both families.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleAddresses {
+    Any,
+    /// Sorted, none inside another; none at all where a tag stands for nothing here.
+    Prefixes(Arc<[IpNet]>),
+}
+
+/// The groups that hold for a port: those of its subnet and its NIC. Empty: everything is allowed,
+/// and nothing is paid for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortSecurity {
+    /// The subnet's first, then the NIC's; each has to allow.
+    pub inbound: Vec<RuleSetId>,
+    /// The NIC's first, then the subnet's.
+    pub outbound: Vec<RuleSetId>,
+}
