@@ -11,6 +11,8 @@
 //! Beside the first, [`arm`]: resources as Azure's REST API keeps, changes and shows them;
 //! [`netcfg`] makes templates of what Azure's classic model exported.
 //!
+//! [`watcher`] answers questions: which way a packet takes through all of it, and why.
+//!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
 //! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
 //! cryptographic libraries.
@@ -30,3 +32,4 @@ pub mod sa;
 pub mod secret;
 pub mod security;
 pub mod table;
+pub mod watcher;

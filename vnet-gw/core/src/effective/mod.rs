@@ -31,6 +31,8 @@ pub enum EffectiveError {
     UnknownSubnet(ResourceId),
     #[error("no networkInterface {0}; give its name as in the configuration")]
     UnknownNetworkInterface(ResourceId),
+    #[error("no connection {0}; give its name as in the configuration")]
+    UnknownConnection(ResourceId),
 }
 
 /// The rows of `subnet`: the VNet's prefixes, peerings, gateway routes, the default routes, reserved ones, then

@@ -317,6 +317,6 @@ fn preferred_containing(candidates: &[Candidate<'_>], prefix: IpNet) -> Option<u
 }
 
 /// The prefix of length `len` that contains `prefix`.
-pub(super) fn shorten(prefix: IpNet, len: u8) -> Option<IpNet> {
+pub(crate) fn shorten(prefix: IpNet, len: u8) -> Option<IpNet> {
     Some(IpNet::new(prefix.addr(), len).ok()?.trunc())
 }

@@ -1,0 +1,21 @@
+//! What becomes of a packet, and why: the questions of Azure's Network Watcher.
+//!
+//! A [`Predictor`] walks a packet through the resources as the data path would take it: the source
+//! NIC's effective routes, the next hop, appliances that forward, peerings with their flags,
+//! gateways. A pure function of the topology, and no reading of the tables that were made of it:
+//! the prediction and the data path are two ways from the same rules, which tests hold against each
+//! other.
+
+mod machine;
+mod packet;
+mod path;
+mod predictor;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use machine::{Machine, TAG as MACHINE_TAG, machine, machine_of, machines};
+pub use packet::Packet;
+pub use path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, RouteBy, Step, Taken};
+pub use predictor::Predictor;
+pub use walk::{RoundTrip, Source};
