@@ -156,7 +156,7 @@ impl Az {
 }
 
 /// The virtual environment of all tests.
-fn clients() -> Result<Clients> {
+pub fn clients() -> Result<Clients> {
     static CLIENTS: OnceLock<Clients> = OnceLock::new();
     if let Some(clients) = CLIENTS.get() {
         return Ok(clients.clone());

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod http;
 pub mod ike_shell;
 pub mod killed;
+pub mod metrics;
 pub mod pump;
 pub mod regions;
 pub mod report;

@@ -122,10 +122,15 @@ pub fn properties<'a>(template: &'a mut Value, name: &str) -> Result<&'a mut Val
 impl VpnBed {
     /// With a template for each host.
     pub fn start(west: &Value, east: &Value) -> Result<Self> {
+        Self::start_with(west, east, &["--ephemeral"])
+    }
+
+    /// With other arguments for both daemons.
+    pub fn start_with(west: &Value, east: &Value, args: &[&str]) -> Result<Self> {
         let lab = Lab::new()?;
         let underlay = Underlay::new(&lab, "underlay")?;
-        let west = Site::start(&lab, &underlay, &WEST, west)?;
-        let east = Site::start(&lab, &underlay, &EAST, east)?;
+        let west = Site::start(&lab, &underlay, &WEST, west, args)?;
+        let east = Site::start(&lab, &underlay, &EAST, east, args)?;
         Ok(Self {
             west,
             east,
@@ -168,7 +173,13 @@ impl VpnBed {
 }
 
 impl Site {
-    fn start(lab: &Lab, underlay: &Underlay, place: &Place, template: &Value) -> Result<Self> {
+    fn start(
+        lab: &Lab,
+        underlay: &Underlay,
+        place: &Place,
+        template: &Value,
+        args: &[&str],
+    ) -> Result<Self> {
         let host = lab.namespace(place.name)?;
         let public: Vec<IpAddr> = place
             .public
@@ -184,7 +195,7 @@ impl Site {
             &host,
             lab.instance(place.name)?,
             template,
-            &["--host", place.name, "--ephemeral"],
+            &[&["--host", place.name], args].concat(),
         )?;
         Ok(Self {
             name: place.name,

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 pub mod identity;
 pub mod io;
+pub mod metrics;
 pub mod store;
 pub mod vpn;
 pub mod worker;

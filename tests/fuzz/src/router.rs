@@ -90,6 +90,7 @@ impl Bed {
                 location: "local".to_owned(),
             },
             administration: Router::new(),
+            metrics: api::ApiMetrics::default(),
         };
         Self {
             router: api::router(Arc::new(api), Router::new()),

@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{Refusal, RequestIds};
+use super::{ApiMetrics, Refusal, RequestIds};
 use crate::engine::Who;
 
 /// Who asked, as far as that came out; an extension of an answer.
@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(15);
 /// Longer paths are cut in the log.
 const SHOWN: usize = 300;
 
-pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
+pub(super) async fn envelope(metrics: ApiMetrics, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let ids = RequestIds::of(request.headers());
     request.extensions_mut().insert(ids.clone());
@@ -52,6 +52,7 @@ pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
         response = dressed(&response, method.as_str(), &path);
     }
     let status = response.status();
+    metrics.answered(&method, status, begun.elapsed());
     tell(&method, &path, status, &response, &ids, begun);
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: Option<HeaderValue>| {

@@ -25,6 +25,7 @@ mod groups;
 mod lists;
 mod live;
 mod local;
+mod metrics;
 mod operations;
 mod path;
 mod providers;
@@ -38,6 +39,7 @@ mod tags;
 mod tests;
 
 pub use call::{Call, Peer, Query, RequestIds};
+pub use metrics::ApiMetrics;
 pub use operations::{Begun, Operations, Outcome};
 pub use path::Path;
 pub use refusal::{Answer, Refusal};
@@ -74,6 +76,7 @@ pub struct Api {
     pub settings: Settings,
     /// [`identity::admin`](crate::identity::admin), or nothing.
     pub administration: Router,
+    pub metrics: ApiMetrics,
 }
 
 /// What an operator chose.
@@ -88,9 +91,12 @@ pub struct Settings {
 
 /// The whole API as a service. `open` are routes that need no token. Requests must carry a [`Peer`].
 pub fn router(api: Arc<Api>, open: Router) -> Router {
+    let metrics = api.metrics.clone();
     open.layer(from_fn(envelope::in_time))
         .fallback(move |request: Request| answer(Arc::clone(&api), request))
-        .layer(from_fn(envelope::envelope))
+        .layer(from_fn(move |request, next| {
+            envelope::envelope(metrics.clone(), request, next)
+        }))
 }
 
 async fn answer(api: Arc<Api>, request: Request) -> Response {

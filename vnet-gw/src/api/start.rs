@@ -14,7 +14,7 @@ use axum::Router;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Api, Listen, ListenError, Operations, Server, Settings};
+use super::{Api, ApiMetrics, Listen, ListenError, Operations, Server, Settings};
 use crate::{
     control::{ApiStatus, Asked, RuntimeDir},
     datapath::Instance,
@@ -64,6 +64,7 @@ impl ApiOptions {
 #[derive(Debug)]
 pub struct Serving {
     status: ApiStatus,
+    metrics: ApiMetrics,
     // Ends before what it answers from is taken away.
     server: Server,
     _passing: Option<Passing>,
@@ -76,6 +77,10 @@ impl Serving {
 
     pub fn status(&self) -> &ApiStatus {
         &self.status
+    }
+
+    pub fn metrics(&self) -> &ApiMetrics {
+        &self.metrics
     }
 }
 
@@ -145,6 +150,7 @@ pub fn start(
             (addresses, Some(tls))
         }
     };
+    let metrics = ApiMetrics::default();
     let api = Arc::new(Api {
         engine: engine.clone(),
         questions,
@@ -156,6 +162,7 @@ pub fn start(
             location: options.location.clone(),
         },
         administration: identity::admin(Arc::clone(&identity)),
+        metrics: metrics.clone(),
     });
     let open = match tls {
         Some(_) => identity::router(Arc::clone(&identity)),
@@ -197,6 +204,7 @@ pub fn start(
             ca_certificate: by_ca.then(|| published.display().to_string()),
             tenant: identity.tenant().to_owned(),
         },
+        metrics,
         server,
         _passing: passing,
     })

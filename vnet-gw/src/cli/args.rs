@@ -9,7 +9,11 @@ pub use api::*;
 pub use principal::*;
 pub use template::*;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -169,6 +173,12 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// Serve metrics for Prometheus over HTTP here, at /metrics, as in 127.0.0.1:9464 [default: nowhere]
+    ///
+    /// Whoever reaches the address may read them; no secret is among them.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
 
     /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
     #[arg(long, value_enum, default_value_t)]

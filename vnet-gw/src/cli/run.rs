@@ -52,6 +52,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         ephemeral: args.ephemeral,
         runtime_dir: RuntimeDir::default(),
         api: api.map_err(anyhow::Error::msg)?,
+        metrics: args.metrics,
     })?;
     Ok(Verdict::Good)
 }

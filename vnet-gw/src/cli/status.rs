@@ -59,6 +59,9 @@ fn text(status: &Status) -> String {
         places.push(api.socket.clone());
         lines.push(("API", places.join(", ")));
     }
+    if let Some(url) = &status.metrics {
+        lines.push(("metrics", url.clone()));
+    }
     if let Some(path) = &api.ca_certificate {
         lines.push(("CA of the API", path.clone()));
     }

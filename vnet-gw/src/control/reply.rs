@@ -34,6 +34,9 @@ pub struct Status {
     /// Azure's API, as it is served.
     #[serde(default)]
     pub api: ApiStatus,
+    /// Where Prometheus finds metrics: `http://…/metrics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     pub datapath: DatapathStatus,
 }
 

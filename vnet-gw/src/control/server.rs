@@ -31,7 +31,7 @@ use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
     ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
 };
-use crate::{datapath::Counters, engine::Engine, vpn::Question};
+use crate::{datapath::Counters, engine::Engine, metrics::Collector, vpn::Question};
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -67,6 +67,8 @@ pub enum Asked {
     TraceGone,
     /// For the VPN side.
     Vpn(Question),
+    /// What the loop and the data path count.
+    Metrics(oneshot::Sender<Vec<Box<dyn Collector>>>),
 }
 
 /// Where traced packets go. The client is gone once it is closed.

@@ -5,7 +5,10 @@ use std::{io, os::fd::AsFd, sync::Arc};
 use aya_log::EbpfLogger;
 use vnet_gw_core::{compile::Image, model::ResourceId};
 
-use crate::datapath::{ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats};
+use crate::{
+    datapath::{ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats},
+    metrics::Collector,
+};
 
 /// What the loop asks of a data path. [`Datapath`] is the kernel's; tests have one in memory.
 pub trait Fabric {
@@ -15,6 +18,10 @@ pub trait Fabric {
     fn ports(&self) -> Vec<PortStatus>;
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
     fn stats(&self) -> Stats;
+    /// What more of it is to be measured than its counters and ports: read when it is called.
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        Vec::new()
+    }
     /// Opens the log of the programs, whose records go to `sink`.
     fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>>;
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -31,6 +32,7 @@ use crate::{
     control::{Asked, RuntimeDir, Server},
     datapath::{self, Datapath, HookChoice, Instance},
     engine::{Engine, EngineOptions, SystemAssign, Writer},
+    metrics::{MetricsServer, Sources},
     store::{FileStore, MemoryStore, Store},
     vpn::{Tunnels, Vpn},
     worker::EngineChoice,
@@ -58,6 +60,8 @@ pub struct RunOptions {
     pub ephemeral: bool,
     pub runtime_dir: RuntimeDir,
     pub api: ApiOptions,
+    /// Where metrics are served; nowhere, unless somebody says so.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl RunOptions {
@@ -162,8 +166,24 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         state_dir: options.state_dir.as_deref(),
         group,
     };
-    let api = api::start(&options.api, place, &engine.engine, ask)?;
-    daemon.served(api.status().clone());
+    let api = api::start(&options.api, place, &engine.engine, ask.clone())?;
+    let metrics = match options.metrics {
+        Some(address) => {
+            let sources = Sources {
+                instance: options.instance.name.clone(),
+                questions: ask,
+                engine: engine.engine.clone(),
+                api: api.metrics().clone(),
+            };
+            Some(MetricsServer::start(address, sources)?)
+        }
+        None => {
+            drop(ask);
+            None
+        }
+    };
+    let measured = metrics.as_ref().map(MetricsServer::address);
+    daemon.served(api.status().clone(), measured);
     let mut files = match (&options.files, seen) {
         (Some(files), Some(seen)) => {
             let watch = ConfigWatch::new(files.clone(), seen);
@@ -218,6 +238,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
             Next::Load => loader.load(),
             Next::Stop => {
                 drop(asked);
+                drop(metrics);
                 server.end().await;
                 // What waits for the data path waits for the next start.
                 drop(deliveries);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{PathBuf, absolute},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -25,6 +26,7 @@ use crate::{
     },
     datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
     engine::{Delivery, forget},
+    metrics::{Collector, DatapathMetrics},
     vpn::Tunnels,
 };
 
@@ -64,6 +66,8 @@ pub struct Daemon<F, T> {
     warned: Vec<String>,
     reconcile_error: Option<String>,
     api: ApiStatus,
+    /// Where metrics are served.
+    measured: Option<SocketAddr>,
     /// Durable, and not in force: the data path refused it, and is asked again.
     owed: Option<Delivery>,
 }
@@ -91,6 +95,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             warned: Vec::new(),
             reconcile_error: None,
             api: ApiStatus::default(),
+            measured: None,
             owed: None,
         };
         let line = daemon.apply(first, true)?;
@@ -309,12 +314,14 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             }
             Asked::TraceGone => self.sweep_traces(),
             Asked::Vpn(question) => self.tunnels.ask(question),
+            Asked::Metrics(answer) => drop(answer.send(self.metrics())),
         }
     }
 
-    /// Where the API is served, for those who ask.
-    pub(super) fn served(&mut self, api: ApiStatus) {
+    /// Where the API and metrics are served, for those who ask.
+    pub(super) fn served(&mut self, api: ApiStatus, metrics: Option<SocketAddr>) {
         self.api = api;
+        self.measured = metrics;
     }
 
     fn status(&self) -> Status {
@@ -343,6 +350,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             network_interfaces: topology.network_interfaces.len(),
             vpn: VpnCounts::default(),
             api: self.api.clone(),
+            metrics: self.measured.map(|at| format!("http://{at}/metrics")),
             ports: image.ports.len(),
             ports_up: ports
                 .iter()
@@ -350,6 +358,21 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 .count(),
             datapath: rows::datapath(self.fabric.stats()),
         }
+    }
+
+    fn metrics(&self) -> Vec<Box<dyn Collector>> {
+        let applied = self.applied.duration_since(SystemTime::UNIX_EPOCH);
+        let mut all = self.fabric.collectors();
+        all.push(Box::new(DatapathMetrics {
+            image: Arc::clone(&self.snapshot.borrow().image),
+            ports: self.fabric.ports(),
+            counters: self.fabric.counters().ok(),
+            stats: self.fabric.stats(),
+            generation: self.generation,
+            behind: self.last_error.is_some(),
+            applied_seconds: applied.map_or(0.0, |since| since.as_secs_f64()),
+        }));
+        all
     }
 
     fn trace(&mut self, nic: ResourceId, every: u32, feed: TraceFeed) -> Result<(), ErrorReply> {

@@ -80,6 +80,7 @@ impl Running {
             ephemeral: false,
             runtime_dir: RuntimeDir::new(scratch.path()),
             api: ApiOptions::off(),
+            metrics: None,
         };
         let edges = (fake.clone(), vpn.clone());
         let thread = thread::spawn(move || {

@@ -10,7 +10,7 @@ use vnet_gw_core::{
     secret::Secret,
 };
 
-use super::{Caller, activity::ActivityStatus};
+use super::{Caller, EngineMetrics, activity::ActivityStatus};
 use crate::{
     daemon::keys,
     store::{Store, StoreError, Write},
@@ -87,6 +87,7 @@ pub struct Engine {
     pub(super) store: Arc<dyn Store>,
     /// Public addresses that may be given.
     pub(super) addresses: Arc<Vec<IpAddr>>,
+    pub(super) metrics: EngineMetrics,
 }
 
 impl fmt::Debug for Engine {
@@ -109,6 +110,16 @@ impl Engine {
     /// For reading records. Writing is [`submit`](Self::submit)'s, also of records alone.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// How the engine fares.
+    pub fn metrics(&self) -> &EngineMetrics {
+        &self.metrics
+    }
+
+    /// Submissions that wait in front of the queue.
+    pub fn waiting(&self) -> usize {
+        self.ask.max_capacity() - self.ask.capacity()
     }
 
     /// Notes in the audit log what was done, or refused, without a submission. Written with the next

@@ -27,6 +27,7 @@ mod board;
 mod caller;
 mod delivery;
 mod handle;
+mod metrics;
 mod queue;
 mod records;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub(crate) use board::forget;
 pub use caller::{Caller, Who};
 pub use delivery::{Deliveries, Delivery};
 pub use handle::{Carried, Engine, EngineError, Noted, Receipt, Submission};
+pub use metrics::EngineMetrics;
 pub use records::LoadError;
 pub use thread::Running;
 pub use writer::{EngineOptions, OpenError, Writer};

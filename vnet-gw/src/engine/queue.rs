@@ -68,6 +68,10 @@ impl Queue {
         self.lanes.values().all(|lane| lane.waiting.is_empty())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+
     pub(super) fn take(&mut self) -> Taken {
         let mut taken = Taken::default();
         let mut order: Vec<String> = self.lanes.keys().cloned().collect();

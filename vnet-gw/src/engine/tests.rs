@@ -16,7 +16,7 @@ use vnet_gw_core::{
 use zeroize::Zeroizing;
 
 use super::{activity::ActivityStatus, *};
-use crate::store::{MemoryStore, Record, Revision, Store, StoreError, Table, Write};
+use crate::store::{MemoryStore, Record, Revision, Store, StoreError, StoreStats, Table, Write};
 
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/one";
 
@@ -40,6 +40,10 @@ impl Store for Failing {
 
     fn revision(&self) -> Result<Revision, StoreError> {
         self.store.revision()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.store.stats()
     }
 
     fn get(&self, table: Table, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

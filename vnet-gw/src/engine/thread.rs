@@ -64,6 +64,7 @@ impl Writer {
             ask,
             store: Arc::clone(&self.store),
             addresses: Arc::new(self.options.assign.public_addresses()),
+            metrics: self.metrics.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -127,6 +128,7 @@ impl Work {
             while let Ok(asked) = self.asked.try_recv() {
                 self.push(asked);
             }
+            self.writer.metrics.queued(self.queue.len());
             if let Some(delivery) = self.writer.turn(&mut self.queue) {
                 // Without a data path nothing is carried; what is durable stays so.
                 let _ = self.deliver.send(delivery).await;

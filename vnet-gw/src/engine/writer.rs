@@ -1,6 +1,11 @@
 //! The one writer: a batch at a time.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use vnet_gw_core::{
@@ -10,7 +15,7 @@ use vnet_gw_core::{
 };
 
 use super::{
-    EngineError, Receipt, Submission,
+    EngineError, EngineMetrics, Receipt, Submission,
     activity::{self, Activity, ActivityStatus},
     assign::SystemAssign,
     audit,
@@ -79,6 +84,7 @@ pub struct Writer {
     activities: Vec<Activity>,
     notes: mpsc::UnboundedSender<Activity>,
     pub(super) noted: Option<mpsc::UnboundedReceiver<Activity>>,
+    pub(super) metrics: EngineMetrics,
 }
 
 impl fmt::Debug for Writer {
@@ -111,6 +117,7 @@ impl Writer {
             activities: Vec::new(),
             notes,
             noted: Some(noted),
+            metrics: EngineMetrics::default(),
         })
     }
 
@@ -144,6 +151,7 @@ impl Writer {
         }
         let (mut asked, changes, groups) = lay_out(taken);
         self.last = asked.len();
+        self.metrics.batch(self.last);
         let mut conflicts = 0;
         let (batch, image, committed) = loop {
             let base = self.board.state();
@@ -319,7 +327,9 @@ impl Writer {
             self.log
                 .writes(&*self.store, &activities, SystemTime::now())?,
         );
+        let begun = Instant::now();
         self.revision = self.store.commit(Some(self.revision), &writes)?;
+        self.metrics.committed(begun.elapsed());
         self.log.written(&writes);
         self.activities.clear();
         Ok(())
@@ -349,6 +359,7 @@ impl Writer {
             EngineError::Ending => "ServiceUnavailable",
         };
         queue.judge(&asked.submission.caller, false);
+        self.metrics.refused();
         self.note(&asked.submission, ActivityStatus::Refused, code);
         let _ = asked.answer.send(Err(error));
     }

@@ -5,7 +5,7 @@
 //! not is rolled back to the commit before, which nobody was answered after.
 
 use std::{
-    io,
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, RwLock},
@@ -17,7 +17,7 @@ use redb::{
 };
 use zeroize::Zeroizing;
 
-use super::{Record, Revision, SCHEMA, Store, StoreError, Table, Write, place};
+use super::{Record, Revision, SCHEMA, Store, StoreError, StoreStats, Table, Write, place};
 
 /// `schema`, `revision` and `commits`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -161,6 +161,15 @@ impl Store for FileStore {
 
     fn revision(&self) -> Result<Revision, StoreError> {
         self.number(REVISION)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        let file = fs::metadata(&self.path).map_err(|error| Shown(&self.path).io(error))?;
+        Ok(StoreStats {
+            bytes: file.len(),
+            commits: self.number(COMMITS)?,
+            revision: self.number(REVISION)?,
+        })
     }
 
     fn get(&self, table: Table, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

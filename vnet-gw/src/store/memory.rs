@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Record, Revision, Store, StoreError, Table, Write};
+use super::{Record, Revision, Store, StoreError, StoreStats, Table, Write};
 
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Inner>);
@@ -16,6 +16,7 @@ pub struct MemoryStore(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     revision: Revision,
+    commits: u64,
     tables: BTreeMap<Table, BTreeMap<String, Zeroizing<Vec<u8>>>>,
 }
 
@@ -43,11 +44,23 @@ impl Store for MemoryStore {
             };
         }
         inner.revision += Revision::from(expected.is_some());
+        inner.commits += 1;
         Ok(inner.revision)
     }
 
     fn revision(&self) -> Result<Revision, StoreError> {
         Ok(self.inner().revision)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        let inner = self.inner();
+        let records = inner.tables.values().flatten();
+        let bytes: usize = records.map(|(key, value)| key.len() + value.len()).sum();
+        Ok(StoreStats {
+            bytes: bytes as u64,
+            commits: inner.commits,
+            revision: inner.revision,
+        })
     }
 
     fn get(&self, table: Table, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

@@ -105,6 +105,16 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// How a store fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// That it takes up; of a store in memory those of its records.
+    pub bytes: u64,
+    /// All of them, also those that rest on nothing.
+    pub commits: u64,
+    pub revision: Revision,
+}
+
 pub trait Store: Send + Sync {
     /// All of it or nothing; durable when it returns. `expected` is the revision that the writer's
     /// decision rests on, and the next one is returned; records that rest on nothing
@@ -112,6 +122,8 @@ pub trait Store: Send + Sync {
     fn commit(&self, expected: Option<Revision>, writes: &[Write]) -> Result<Revision, StoreError>;
 
     fn revision(&self) -> Result<Revision, StoreError>;
+
+    fn stats(&self) -> Result<StoreStats, StoreError>;
 
     fn get(&self, table: Table, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
 

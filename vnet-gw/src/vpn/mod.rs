@@ -17,7 +17,7 @@ mod workers;
 
 pub use addresses::local_addresses;
 pub use status::{
-    ConnectionStatus, GatewayStatus, InstanceStatus, TunnelStatus, VpnStatus, state_name,
+    ConnectionStatus, GatewayStatus, InstanceStatus, SaCounts, TunnelStatus, VpnStatus, state_name,
 };
 pub use thread::Vpn;
 

@@ -62,6 +62,17 @@ pub struct TunnelStatus {
     pub last_established: Option<SystemTime>,
     /// Since the daemon started.
     pub counters: TunnelCounters,
+    pub sas: SaCounts,
+}
+
+/// Pairs of CHILD SAs of one tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaCounts {
+    pub now: u64,
+    /// Since the daemon started.
+    pub established: u64,
+    /// Those among them that took the place of another.
+    pub rekeys: u64,
 }
 
 impl ConnectionStatus {
@@ -174,6 +185,7 @@ mod tests {
                 bytes_in: 2,
                 ..TunnelCounters::default()
             },
+            sas: SaCounts::default(),
         };
         ConnectionStatus {
             id: ResourceId::new("a"),

@@ -99,4 +99,7 @@ pub struct WorkerStats {
     pub ike_overflow: u64,
     pub underlay_send_errors: u64,
     pub port_write_errors: u64,
+    /// What waits: from IKE for the worker, and the other way.
+    pub commands_waiting: usize,
+    pub messages_waiting: usize,
 }

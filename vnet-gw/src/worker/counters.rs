@@ -128,6 +128,8 @@ impl Counters {
             ike_overflow: self.ike_overflow.get(),
             underlay_send_errors: self.underlay_send_errors.get(),
             port_write_errors: self.port_write_errors.get(),
+            commands_waiting: 0,
+            messages_waiting: 0,
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Worker {
     hangs: AtomicBool,
     ike: Arc<IkeSockets>,
     counters: Arc<Counters>,
+    /// The worker's end of what it says, to see how much waits there.
+    said: mpsc::WeakSender<FromWorker>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -113,6 +115,7 @@ impl Worker {
         let engine = engine::open(gateway, options.engine)?;
         let ike = engine.underlay.ike_sockets().clone();
         let counters = Arc::new(Counters::new(engine.name, engine.reason));
+        let said = out.downgrade();
         let shared = Shared {
             commands,
             wake: wake.clone(),
@@ -133,6 +136,7 @@ impl Worker {
             hangs: AtomicBool::new(false),
             ike,
             counters,
+            said,
             thread: Some(thread),
         };
         Ok((worker, from_worker))
@@ -157,7 +161,13 @@ impl Worker {
 
     /// Counters since the start; cheap.
     pub fn stats(&self) -> WorkerStats {
-        self.counters.read()
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.said.upgrade();
+        WorkerStats {
+            commands_waiting: COMMANDS.saturating_sub(messages.slots()),
+            messages_waiting: said.map_or(0, |said| said.max_capacity() - said.capacity()),
+            ..self.counters.read()
+        }
     }
 
     /// Of the gateway port.
@@ -236,6 +246,7 @@ mod tests {
             hangs: AtomicBool::new(false),
             ike: Arc::default(),
             counters: Arc::new(Counters::new("none", String::new())),
+            said: mpsc::channel(1).0.downgrade(),
             thread: Some(std::thread::spawn(move || {
                 let _ = ended.recv();
                 drop(commands);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{Api, Operations, Peer, Settings};
+use super::{Api, ApiMetrics, Operations, Peer, Settings};
 use crate::{
     engine::{EngineOptions, Running, Who, Writer},
     identity::{Access, Authenticator, Denied, Role},
@@ -104,6 +104,7 @@ impl Bed {
                 location: "local".to_owned(),
             },
             administration: Router::new().route("/vnet-gw/principals", get(|| async { "{}" })),
+            metrics: ApiMetrics::default(),
         });
         let open = Router::new().route("/open", get(|| async { "{}" }));
         Self {

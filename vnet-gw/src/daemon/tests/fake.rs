@@ -167,6 +167,7 @@ impl FakeTunnels {
                 bytes_in: 10,
                 ..TunnelCounters::default()
             },
+            sas: Default::default(),
         };
         let gateways = state.gateways.iter().map(|gateway| GatewayStatus {
             id: gateway.id.clone(),

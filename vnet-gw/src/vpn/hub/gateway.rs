@@ -173,6 +173,7 @@ impl<W: WorkerHandle> Gateway<W> {
                     silent: false,
                     last_established: None,
                     counters: TunnelCounters::default(),
+                    sas: Default::default(),
                 })
                 .collect(),
         });

@@ -314,13 +314,17 @@ impl<I: Ike, W: Workers> Hub<I, W> {
                 state,
                 reason,
             } => return self.tunnels.state(tunnel, state, reason.0),
-            Event::ChildUp(pair) => (pair.tunnel, Command::Install(pair)),
+            Event::ChildUp(pair) => {
+                self.tunnels.child_up(pair.tunnel);
+                (pair.tunnel, Command::Install(pair))
+            }
             Event::ChildReady { tunnel, inbound } => (tunnel, Command::SendOn { tunnel, inbound }),
             Event::ChildDown {
                 tunnel,
                 inbound,
                 linger,
             } => {
+                self.tunnels.child_down(tunnel);
                 let command = Command::Remove {
                     tunnel,
                     inbound,

@@ -9,7 +9,7 @@ use std::{
 use vnet_gw_core::{compile::GatewayImage, ike::TunnelState, model::ResourceId, sa::TunnelId};
 
 use crate::{
-    vpn::status::{Ends, TunnelStatus, state_name, sum},
+    vpn::status::{Ends, SaCounts, TunnelStatus, state_name, sum},
     worker::TunnelCounters,
 };
 
@@ -39,6 +39,7 @@ struct Tunnel {
     last_established: Option<SystemTime>,
     /// Of workers that ended.
     counted: TunnelCounters,
+    sas: SaCounts,
 }
 
 impl Tunnels {
@@ -61,6 +62,7 @@ impl Tunnels {
                         told: None,
                         last_established: None,
                         counted: TunnelCounters::default(),
+                        sas: SaCounts::default(),
                     });
                 }
             }
@@ -116,6 +118,22 @@ impl Tunnels {
         }
     }
 
+    /// IKE made a pair of CHILD SAs.
+    pub(super) fn child_up(&mut self, id: TunnelId) {
+        if let Some(tunnel) = self.0.get_mut(&id) {
+            tunnel.sas.rekeys += u64::from(tunnel.sas.now > 0);
+            tunnel.sas.established += 1;
+            tunnel.sas.now += 1;
+        }
+    }
+
+    /// IKE took one away.
+    pub(super) fn child_down(&mut self, id: TunnelId) {
+        if let Some(tunnel) = self.0.get_mut(&id) {
+            tunnel.sas.now = tunnel.sas.now.saturating_sub(1);
+        }
+    }
+
     /// Adds what a worker that ends has counted.
     pub(super) fn keep(&mut self, id: TunnelId, counters: TunnelCounters) {
         if let Some(tunnel) = self.0.get_mut(&id) {
@@ -133,6 +151,7 @@ impl Tunnels {
             }
             status.last_established = tunnel.last_established;
             status.counters = tunnel.counted;
+            status.sas = tunnel.sas;
         }
     }
 }

@@ -1,0 +1,192 @@
+//! Metrics: what Prometheus reads from daemons that carry traffic, and what the dashboard asks for.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
+
+use serde_json::Value;
+use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
+use vnet_gw_lab::probe::{frame::udp_frame, tcp};
+use vnet_gw_tests::{
+    bed::{Bed, Hook},
+    metrics::{ADDRESS, Scrape, ask},
+    regions,
+    vpn_bed::{VpnBed, template},
+};
+
+const ARGS: [&str; 5] = [
+    "--ephemeral",
+    "--metrics",
+    ADDRESS,
+    "--reconcile-interval",
+    "1s",
+];
+
+fn dashboard() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vnet-gw/dashboards/vnet-gw.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Names of metrics in a query.
+fn names(query: &str) -> BTreeSet<String> {
+    let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let words = query.split(word);
+    words
+        .filter(|word| word.starts_with("vnet_gw_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn two_regions_are_measured_and_the_dashboard_asks_for_what_there_is() {
+    let template = template().unwrap();
+    let bed = VpnBed::start_with(&template, &template, &ARGS).unwrap();
+    bed.connected().unwrap();
+    bed.assert_reachable().unwrap();
+    // So that the API has answered something, and the data path was looked at.
+    let reconciled =
+        || bed.west.daemon.json(&["status"]).unwrap()["datapath"]["reconciles"].clone();
+    while reconciled() == 0 {
+        thread::sleep(Duration::from_millis(100));
+    }
+    bed.west
+        .daemon
+        .output(&["rest", "get", "/subscriptions"])
+        .unwrap();
+    let answer = ask(&bed.west.host, "GET", "/metrics").unwrap();
+    assert_eq!(answer.status, 200);
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(answer.head.contains(kind), "{}", answer.head);
+    assert!(!answer.body.contains("sharedKey") && !answer.body.contains("Abc"));
+    let scrape = Scrape::read(&answer.body).unwrap();
+    assert_eq!(scrape.wrong, [""; 0]);
+
+    // The same as the command line says.
+    let connection = [("connection", "vnet-gw/VNet1-to-VNet4")];
+    assert_eq!(scrape.sum("vnet_gw_tunnel_up", &connection).unwrap(), 4.0);
+    assert_eq!(
+        scrape.sum("vnet_gw_connection_up", &connection).unwrap(),
+        1.0
+    );
+    assert_eq!(
+        scrape.sum("vnet_gw_tunnel_child_sas", &connection).unwrap(),
+        4.0
+    );
+    let (ingress, egress) = bed.west.row().unwrap().bytes();
+    let counted = |name: &str| scrape.sum(name, &connection).unwrap();
+    assert_eq!(
+        counted("vnet_gw_tunnel_receive_bytes_total"),
+        ingress as f64
+    );
+    assert_eq!(
+        counted("vnet_gw_tunnel_transmit_bytes_total"),
+        egress as f64
+    );
+    // 4 MiB of TCP and the pings, in both families, went each way.
+    assert!(egress > 8 << 20, "{egress}");
+    let vm = [("network_interface", "vnet-gw/vm-west")];
+    assert_eq!(scrape.sum("vnet_gw_port_up", &vm).unwrap(), 1.0);
+    let sent = scrape.sum("vnet_gw_port_receive_bytes_total", &vm).unwrap();
+    // Super-packets: fewer headers than in the tunnel.
+    let payload = f64::from(8 << 20);
+    assert!(sent > payload, "{sent}");
+    let routed = [
+        ("subnet", "vnet-gw/VNet1/FrontEnd"),
+        ("next_hop_type", "VirtualNetworkGateway"),
+    ];
+    let routed = scrape.sum("vnet_gw_route_bytes_total", &routed).unwrap();
+    assert!(routed > payload, "{routed}");
+    let answered = [("method", "GET"), ("code", "2xx")];
+    assert!(scrape.sum("vnet_gw_api_requests_total", &answered).unwrap() >= 1.0);
+    assert!(scrape.sum("vnet_gw_store_commits_total", &[]).unwrap() >= 1.0);
+    let own = scrape.sum("process_resident_memory_bytes", &[]).unwrap();
+    assert!(own > 1e6, "{own}");
+
+    let known: BTreeSet<&str> = scrape
+        .families
+        .iter()
+        .flat_map(|family| &family.samples)
+        .map(|sample| sample.name.as_str())
+        .collect();
+    let dashboard = dashboard();
+    let mut asked = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        if panel["type"] == "row" {
+            continue;
+        }
+        let title = panel["title"].as_str().unwrap();
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            let query = target["expr"].as_str().unwrap();
+            let names = names(query);
+            assert!(!names.is_empty(), "{title}: {query}");
+            for name in names {
+                assert!(known.contains(name.as_str()), "{title}: there is no {name}");
+                asked.insert(name);
+            }
+        }
+    }
+    assert!(asked.len() > 30, "{asked:?}");
+}
+
+#[test]
+fn a_scrape_while_traffic_flows_costs_none_of_it_and_only_grows() {
+    let bed = Bed::start_with(&regions::template(), Hook::Tcx, &ARGS, |_, _| Ok(())).unwrap();
+    let (near, far) = (bed.workload("one"), bed.workload("peered"));
+    let to = far.ipv4().unwrap();
+    let size = 256 << 20;
+    let bytes = |text: &str| {
+        let scrape = Scrape::read(text).unwrap();
+        let labels = [
+            ("subnet", "vnet-gw/VNet1/FrontEnd"),
+            ("next_hop_type", "VNetPeering"),
+            ("family", "ipv4"),
+        ];
+        scrape.sum("vnet_gw_route_bytes_total", &labels).unwrap()
+    };
+    let scrape = || ask(&bed.host, "GET", "/metrics").unwrap().body;
+    let mut texts = vec![scrape()];
+    thread::scope(|scope| {
+        let transfer = scope.spawn(|| tcp::transfer(&near.netns, &far.netns, to, size));
+        while !transfer.is_finished() {
+            texts.push(scrape());
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(transfer.join().unwrap().unwrap().is_some());
+    });
+    texts.push(scrape());
+    // Ten of them: each is read by a process of its own.
+    let every = texts.len().div_ceil(8);
+    let few = texts.iter().step_by(every).chain(texts.last());
+    let seen: Vec<f64> = few.map(|text| bytes(text)).collect();
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert!(seen.len() > 3, "{seen:?}");
+    let carried = seen.last().unwrap() - seen.first().unwrap();
+    assert!(carried > size as f64, "{carried}");
+
+    // Spoofed packets are counted under their reason.
+    let spoofed = [("reason", "spoofed_address")];
+    let dropped = |scrape: &Scrape| scrape.sum("vnet_gw_drop_packets_total", &spoofed).unwrap();
+    let before = dropped(&Scrape::of(&bed.host).unwrap());
+    let frame = udp_frame(
+        mac_from_u64(FABRIC_MAC),
+        near.mac,
+        ("10.1.0.77".parse().unwrap(), 7),
+        (to, 7),
+        b"spoofed",
+    );
+    near.packet_socket().unwrap().send(&frame).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(dropped(&Scrape::of(&bed.host).unwrap()), before + 1.0);
+
+    for (method, path, status) in [
+        ("GET", "/", 404),
+        ("POST", "/metrics", 405),
+        ("HEAD", "/metrics", 200),
+    ] {
+        let answer = ask(&bed.host, method, path).unwrap();
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+    let status = bed.daemon.json(&["status"]).unwrap();
+    assert_eq!(status["metrics"], format!("http://{ADDRESS}/metrics"));
+}
