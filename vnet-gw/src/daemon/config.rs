@@ -9,7 +9,7 @@ use std::{
 };
 
 use vnet_gw_core::{
-    compile::{CompileError, CompileOptions, Image, compile},
+    compile::{CompileError, CompileOptions, Image, check_enforced, compile},
     model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
 };
 
@@ -120,7 +120,8 @@ impl ConfigFiles {
             host_name: self.host_name.as_deref(),
             ..CompileOptions::default()
         };
-        let image = compile(&topology, &options, None).map_err(|error| LoadError::DoesNotFit {
+        let image = check_enforced(&topology).and_then(|()| compile(&topology, &options, None));
+        let image = image.map_err(|error| LoadError::DoesNotFit {
             path: self.template.clone(),
             error,
         })?;

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use vnet_gw_core::{
     arm::{Assign, State},
-    compile::{CompileError, CompileOptions, Image, compile},
+    compile::{CompileError, CompileOptions, Image, check_enforced, compile},
     model::{ArmError, Topology},
 };
 
@@ -421,6 +421,7 @@ fn image(
         host_name: options.host_name.as_deref(),
         shared_keys: &state.keys,
     };
+    check_enforced(&state.topology)?;
     compile(&state.topology, &options, previous)
 }
 
@@ -428,6 +429,7 @@ fn image(
 fn does_not_fit(error: CompileError) -> ArmError {
     let code = match &error {
         CompileError::DuplicateDevice { .. } => "DeviceInUse",
+        CompileError::NotEnforced(_) => "NotSupported",
         CompileError::TooManyRoutes { .. }
         | CompileError::TooManyActions { .. }
         | CompileError::TooMany { .. } => "ResourceLimitExceeded",

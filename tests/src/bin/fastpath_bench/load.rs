@@ -214,11 +214,14 @@ fn topology(table: &Arc<RouteTable>, subnets: usize, more: bool) -> Topology {
             id: ResourceId::new(&format!("{}/subnets/s{i}", vnets[0].id)),
             address_prefixes: vec![IpNet::V4(net)],
             route_table: Some(table.id.clone()),
+            network_security_group: None,
         };
         let nic = NetworkInterface {
             id: id(&format!("networkInterfaces/n{i}")),
             mac_address: [0x02, 1, 0, 0, (i >> 8) as u8, i as u8],
             enable_ip_forwarding: i == 0,
+            network_security_group: None,
+            application_security_groups: Vec::new(),
             ip_configurations: vec![IpConfiguration {
                 name: "primary".to_owned(),
                 subnet: subnet.id.clone(),
@@ -248,6 +251,7 @@ fn vnet(name: &str, space: Ipv4Net) -> VirtualNetwork {
         location: "westeurope".to_owned(),
         address_space: vec![space.into()],
         dns_servers: Vec::new(),
+        flow_timeout: VirtualNetwork::FLOW_TIMEOUT,
         subnets: BTreeMap::new(),
         peerings: BTreeMap::new(),
         tags: BTreeMap::new(),

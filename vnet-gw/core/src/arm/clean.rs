@@ -63,7 +63,10 @@ pub(super) const fn read_only(kind: Kind) -> &'static [&'static str] {
             "egressBytesTransferred",
             "ingressBytesTransferred",
         ],
-        Kind::SecurityRule | Kind::VirtualNetworkGateway | Kind::LocalNetworkGateway => &[],
+        Kind::SecurityRule
+        | Kind::ApplicationSecurityGroup
+        | Kind::VirtualNetworkGateway
+        | Kind::LocalNetworkGateway => &[],
     }
 }
 
@@ -78,13 +81,19 @@ const fn references(kind: Kind) -> &'static [&'static str] {
             "virtualNetworkGateway2",
             "localNetworkGateway2",
         ],
+        // Lists of them.
+        Kind::SecurityRule => &[
+            "sourceApplicationSecurityGroups",
+            "destinationApplicationSecurityGroups",
+        ],
         _ => &[],
     }
 }
 
 const IP_CONFIGURATION_READ_ONLY: &[&str] =
     &["provisioningState", "privateLinkConnectionProperties"];
-const IP_CONFIGURATION_REFERENCES: &[&str] = &["subnet", "publicIPAddress"];
+const IP_CONFIGURATION_REFERENCES: &[&str] =
+    &["subnet", "publicIPAddress", "applicationSecurityGroups"];
 
 /// Properties that are keys. Only a connection's own is carried out; what refers to one may have
 /// brought others.
@@ -170,11 +179,22 @@ fn clean_child(kind: Kind, item: &mut Object) {
 
 fn ids_alone(properties: &mut Object, names: &[&str]) {
     for name in names {
-        if let Some(reference) = json::object_mut(properties, name)
-            && json::text(reference, "id").is_some()
-        {
-            reference.retain(|name, _| name.eq_ignore_ascii_case("id"));
+        match json::get_mut(properties, name) {
+            Some(Value::Object(reference)) => id_alone(reference),
+            Some(Value::Array(items)) => {
+                items
+                    .iter_mut()
+                    .filter_map(Value::as_object_mut)
+                    .for_each(id_alone);
+            }
+            _ => {}
         }
+    }
+}
+
+fn id_alone(reference: &mut Object) {
+    if json::text(reference, "id").is_some() {
+        reference.retain(|name, _| name.eq_ignore_ascii_case("id"));
     }
 }
 

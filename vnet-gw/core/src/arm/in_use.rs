@@ -61,6 +61,13 @@ fn in_use(kind: Kind, id: &ResourceId, user: &ResourceId) -> ArmError {
             "InUseNetworkSecurityGroupCannotBeDeleted",
             format!("Network security group {id} is in use by {user} and cannot be deleted."),
         ),
+        Kind::ApplicationSecurityGroup => (
+            "InUseApplicationSecurityGroupCannotBeDeleted",
+            format!(
+                "Application security group {name} cannot be deleted because it is referenced by \
+                 {user}."
+            ),
+        ),
         Kind::LocalNetworkGateway => (
             "InUseLocalNetworkGatewayCannotBeDeleted",
             format!(

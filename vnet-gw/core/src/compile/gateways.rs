@@ -34,7 +34,7 @@ pub(super) fn port(gateway: &VirtualNetworkGateway, image: &GatewayImage) -> Por
         ip_forwarding: true,
         gateway: true,
         security: PortSecurity::default(),
-        flow_timeout: 4,
+        flow_timeout: VirtualNetwork::FLOW_TIMEOUT,
     }
 }
 

@@ -34,7 +34,7 @@ use vnet_gw_common::maps;
 use crate::{
     model::{NetworkInterface, ResourceId, Subnet, Topology, VirtualNetworkGateway},
     secret::Secret,
-    security::PortSecurity,
+    security::RuleSets,
 };
 
 /// What the image depends on besides the resources.
@@ -109,6 +109,11 @@ pub enum CompileError {
         subnet: ResourceId,
         table: ResourceId,
     },
+    #[error(
+        "{0}: network security groups are kept, but not enforced in this version, so a subnet or \
+         network interface cannot be associated with one; remove its networkSecurityGroup"
+    )]
+    NotEnforced(ResourceId),
     #[error("networkInterface {0}: it has no ipConfiguration")]
     NoIpConfiguration(ResourceId),
     #[error("virtualNetworkGateway {gateway}: its subnet {subnet} does not exist")]
@@ -132,6 +137,25 @@ pub enum CompileError {
     },
 }
 
+/// Refuses security groups, which this version's data path does not hold packets against: what is
+/// accepted is enforced.
+///
+/// # Errors
+///
+/// [`CompileError::NotEnforced`]
+pub fn check_enforced(topology: &Topology) -> Result<(), CompileError> {
+    let networks = topology.virtual_networks.values();
+    let mut subnets = networks.flat_map(|network| network.subnets.values());
+    let subnet = subnets.find(|subnet| subnet.network_security_group.is_some());
+    let mut interfaces = topology.network_interfaces.values();
+    let interface = interfaces.find(|nic| nic.network_security_group.is_some());
+    let found = subnet.map(|subnet| &subnet.id);
+    match found.or_else(|| interface.map(|nic| &nic.id)) {
+        Some(id) => Err(CompileError::NotEnforced(id.clone())),
+        None => Ok(()),
+    }
+}
+
 /// The desired image of `topology`. A pure function of `topology` and `options`: `previous` only
 /// lends its memory to what comes out equal.
 pub fn compile(
@@ -146,6 +170,7 @@ pub fn compile(
     };
     let mut devices = BTreeMap::new();
     let mut tables = Tables::new(topology, &index);
+    let mut rule_sets = RuleSets::new(topology, previous.map(|image| &image.rule_sets));
     let mut homes = Vec::new();
     for nic in topology.network_interfaces.values() {
         let Some(device) = nic.device.as_deref().filter(|_| options.is_port(nic)) else {
@@ -154,12 +179,13 @@ pub fn compile(
         take_device(&mut devices, device.to_owned(), &nic.id)?;
         let home = index.home(nic)?;
         homes.push(home);
+        let vnet = index.vnet(home.vnet);
         image.ports.insert(
             nic.id.clone(),
             PortImage {
                 device: device.to_owned(),
                 mac: nic.mac_address,
-                vnet: index.vnet(home.vnet).id.clone(),
+                vnet: vnet.id.clone(),
                 subnet: home.subnet.id.clone(),
                 addresses: nic
                     .ip_configurations
@@ -168,8 +194,8 @@ pub fn compile(
                     .collect(),
                 ip_forwarding: nic.enable_ip_forwarding,
                 gateway: false,
-                security: PortSecurity::default(),
-                flow_timeout: 4,
+                security: rule_sets.of_nic_in(nic, vnet, home.subnet),
+                flow_timeout: vnet.flow_timeout,
             },
         );
     }
@@ -211,6 +237,7 @@ pub fn compile(
         };
         image.subnets.insert(home.subnet.id.clone(), shared);
     }
+    image.rule_sets = rule_sets.into_sets();
     fits("ports", image.ports.len(), maps::MAX_PORTS)?;
     fits("subnets with ports", image.subnets.len(), maps::MAX_TABLES)?;
     tables.check_scopes()?;

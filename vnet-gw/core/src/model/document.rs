@@ -19,7 +19,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The id of the resource, with the path of the property behind it:
-    /// `/subscriptions/…/virtualNetworks/VNet1: properties.flowTimeoutInMinutes`.
+    /// `/subscriptions/…/virtualNetworks/VNet1: properties.bgpCommunities`.
     pub target: String,
     pub message: String,
 }

@@ -11,6 +11,7 @@ pub enum Kind {
     NetworkInterface,
     NetworkSecurityGroup,
     SecurityRule,
+    ApplicationSecurityGroup,
     RouteTable,
     Route,
     PublicIpAddress,
@@ -22,13 +23,14 @@ pub enum Kind {
 pub(super) const PROVIDER: &str = "Microsoft.Network";
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::VirtualNetwork,
         Self::Subnet,
         Self::VirtualNetworkPeering,
         Self::NetworkInterface,
         Self::NetworkSecurityGroup,
         Self::SecurityRule,
+        Self::ApplicationSecurityGroup,
         Self::RouteTable,
         Self::Route,
         Self::PublicIpAddress,
@@ -48,6 +50,7 @@ impl Kind {
             Self::NetworkInterface => "Microsoft.Network/networkInterfaces",
             Self::NetworkSecurityGroup => "Microsoft.Network/networkSecurityGroups",
             Self::SecurityRule => "Microsoft.Network/networkSecurityGroups/securityRules",
+            Self::ApplicationSecurityGroup => "Microsoft.Network/applicationSecurityGroups",
             Self::RouteTable => "Microsoft.Network/routeTables",
             Self::Route => "Microsoft.Network/routeTables/routes",
             Self::PublicIpAddress => "Microsoft.Network/publicIPAddresses",
@@ -68,6 +71,7 @@ impl Kind {
             Self::NetworkInterface => &["networkInterfaces"],
             Self::NetworkSecurityGroup => &["networkSecurityGroups"],
             Self::SecurityRule => &["networkSecurityGroups", "securityRules"],
+            Self::ApplicationSecurityGroup => &["applicationSecurityGroups"],
             Self::RouteTable => &["routeTables"],
             Self::Route => &["routeTables", "routes"],
             Self::PublicIpAddress => &["publicIPAddresses"],
@@ -114,6 +118,7 @@ impl Kind {
             Self::NetworkInterface => "network interface",
             Self::NetworkSecurityGroup => "network security group",
             Self::SecurityRule => "security rule",
+            Self::ApplicationSecurityGroup => "application security group",
             Self::RouteTable => "route table",
             Self::Route => "route",
             Self::PublicIpAddress => "public IP address",

@@ -76,8 +76,8 @@ pub use ipsec::{
 pub use kind::Kind;
 pub use options::{DeployOptions, parse_parameters_file};
 pub use security::{
-    Access, Direction, NetworkSecurityGroup, PortRange, SecurityRule, SecurityRuleAddresses,
-    SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
+    Access, ApplicationSecurityGroup, Direction, NetworkSecurityGroup, PortRange, SecurityRule,
+    SecurityRuleAddresses, SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
 };
 pub use shared::Shared;
 pub use template::{EvaluatedResource, parse_relaxed_json, template_resources};

@@ -1,4 +1,5 @@
-//! Network security groups (section C, "NSG"): kept and checked, not carried out yet.
+//! Network security groups and application security groups (section C, "NSG") as they are written;
+//! [`crate::security`] has what they come to.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,6 +14,27 @@ pub struct NetworkSecurityGroup {
     pub id: ResourceId,
     /// Inbound ones first, each direction in the order of priority: the first that fits decides.
     pub rules: Vec<SecurityRule>,
+    /// `flushConnection`: a change holds for flows that are there, too.
+    pub flush_connection: bool,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl NetworkSecurityGroup {
+    /// What its rules refer to, as often as they do.
+    pub fn application_security_groups(&self) -> impl Iterator<Item = &ResourceId> {
+        let ends = self.rules.iter();
+        let ends = ends.flat_map(|rule| [&rule.source, &rule.destination]);
+        ends.flat_map(|end| match &end.addresses {
+            SecurityRuleAddresses::ApplicationSecurityGroups(groups) => groups.as_slice(),
+            _ => &[],
+        })
+    }
+}
+
+/// `Microsoft.Network/applicationSecurityGroups`: a name for the network interfaces that are in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplicationSecurityGroup {
+    pub id: ResourceId,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -42,7 +64,8 @@ pub struct SecurityRuleEnd {
     pub ports: Vec<PortRange>,
 }
 
-/// `sourceAddressPrefix`, `sourceAddressPrefixes` and those of the destination.
+/// `sourceAddressPrefix`, `sourceAddressPrefixes`, `sourceApplicationSecurityGroups`, and those of
+/// the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecurityRuleAddresses {
     /// `*`
@@ -52,6 +75,8 @@ pub enum SecurityRuleAddresses {
         prefixes: Vec<IpNet>,
         tag: Option<ServiceTag>,
     },
+    /// The network interfaces in one of them; sorted.
+    ApplicationSecurityGroups(Vec<ResourceId>),
 }
 
 /// From the first to the last, both included.
@@ -62,6 +87,10 @@ pub struct PortRange {
 }
 
 impl PortRange {
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
     /// `*`
     pub const ANY: Self = Self {
         first: 0,
@@ -76,11 +105,31 @@ pub enum Direction {
     Outbound,
 }
 
+impl Direction {
+    /// As Azure writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "Inbound",
+            Self::Outbound => "Outbound",
+        }
+    }
+}
+
 /// `SecurityRuleAccess`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Allow,
     Deny,
+}
+
+impl Access {
+    /// As Azure writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::Deny => "Deny",
+        }
+    }
 }
 
 /// `SecurityRuleProtocol`
@@ -96,8 +145,22 @@ pub enum SecurityRuleProtocol {
     Ah,
 }
 
+impl SecurityRuleProtocol {
+    /// As Azure writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "*",
+            Self::Tcp => "Tcp",
+            Self::Udp => "Udp",
+            Self::Icmp => "Icmp",
+            Self::Esp => "Esp",
+            Self::Ah => "Ah",
+        }
+    }
+}
+
 /// The tags that mean something here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServiceTag {
     /// The VNet, its peered VNets (those with `allowVirtualNetworkAccess`), what is behind its
     /// gateway, and the prefixes of its user routes.
@@ -106,4 +169,21 @@ pub enum ServiceTag {
     AzureLoadBalancer,
     /// What is not in `VirtualNetwork`.
     Internet,
+}
+
+impl ServiceTag {
+    pub const ALL: [Self; 3] = [
+        Self::VirtualNetwork,
+        Self::AzureLoadBalancer,
+        Self::Internet,
+    ];
+
+    /// As Azure writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::VirtualNetwork => "VirtualNetwork",
+            Self::AzureLoadBalancer => "AzureLoadBalancer",
+            Self::Internet => "Internet",
+        }
+    }
 }

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, ops::Deref, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    Connection, LocalNetworkGateway, NetworkSecurityGroup, PublicIpAddress, Shared,
-    VirtualNetworkGateway,
+    ApplicationSecurityGroup, Connection, LocalNetworkGateway, NetworkSecurityGroup,
+    PublicIpAddress, Shared, VirtualNetworkGateway,
 };
 
 /// A resource id that compares without case, as ARM's do. Cheap to clone.
@@ -61,6 +61,11 @@ impl ResourceId {
     pub fn parent(&self) -> Self {
         let parent = self.as_str().rsplitn(3, '/').nth(2).unwrap_or_default();
         Self::new(parent)
+    }
+
+    /// The [`key`](Self::key) of [`parent`](Self::parent).
+    pub fn parent_key(&self) -> &str {
+        self.key().rsplitn(3, '/').nth(2).unwrap_or_default()
     }
 
     /// A hash that is the same in every build and version (FNV-1a, 64 bits, over the key): how a
@@ -121,6 +126,7 @@ pub struct Topology {
     pub virtual_networks: BTreeMap<ResourceId, Shared<VirtualNetwork>>,
     pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
     pub network_security_groups: BTreeMap<ResourceId, Shared<NetworkSecurityGroup>>,
+    pub application_security_groups: BTreeMap<ResourceId, Shared<ApplicationSecurityGroup>>,
     pub network_interfaces: BTreeMap<ResourceId, Shared<NetworkInterface>>,
     pub public_ip_addresses: BTreeMap<ResourceId, Shared<PublicIpAddress>>,
     pub virtual_network_gateways: BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>,
@@ -137,9 +143,18 @@ pub struct VirtualNetwork {
     pub address_space: Vec<IpNet>,
     /// `dhcpOptions.dnsServers`
     pub dns_servers: Vec<IpAddr>,
+    /// `flowTimeoutInMinutes`: after how long without a packet a flow is forgotten.
+    pub flow_timeout: u8,
     pub subnets: BTreeMap<ResourceId, Subnet>,
     pub peerings: BTreeMap<ResourceId, VirtualNetworkPeering>,
     pub tags: BTreeMap<String, String>,
+}
+
+impl VirtualNetwork {
+    /// Minutes.
+    pub const FLOW_TIMEOUTS: std::ops::RangeInclusive<u8> = 4..=30;
+    /// Where `flowTimeoutInMinutes` is not written.
+    pub const FLOW_TIMEOUT: u8 = 4;
 }
 
 /// `Microsoft.Network/virtualNetworks/subnets`
@@ -149,6 +164,7 @@ pub struct Subnet {
     /// `addressPrefix` and `addressPrefixes`, at most four of a family.
     pub address_prefixes: Vec<IpNet>,
     pub route_table: Option<ResourceId>,
+    pub network_security_group: Option<ResourceId>,
 }
 
 impl Subnet {
@@ -223,6 +239,9 @@ pub struct NetworkInterface {
     /// Given, or made from the id (locally stable, in Azure's OUI 00:0d:3a).
     pub mac_address: [u8; 6],
     pub enable_ip_forwarding: bool,
+    pub network_security_group: Option<ResourceId>,
+    /// Of its ipConfigurations, which all have the same; sorted.
+    pub application_security_groups: Vec<ResourceId>,
     /// At least one; the primary one first. All in subnets of one VNet.
     pub ip_configurations: Vec<IpConfiguration>,
     /// Tag `vnet-gw:device`: the host-side netdev of the workload. `None`: not plugged in here.

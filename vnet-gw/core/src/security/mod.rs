@@ -3,8 +3,21 @@
 //! A group says tags and application security groups; what stands for them depends on the VNet and
 //! on the subnet's user routes. A [`RuleSet`] is one group in one such place and one direction, with
 //! the default rules at its end, as plain prefixes: what is evaluated, explained, and compiled for
-//! the data path.
+//! the data path. [`RuleSets`] makes them of a topology, [`evaluate`] is the truth about what one
+//! says of a packet, and [`effective_security_groups`] shows them as Azure does.
 
+mod default_rules;
+mod evaluate;
+mod place;
 mod rule_set;
+mod rule_sets;
+#[cfg(test)]
+mod tests;
 
+pub use default_rules::{DEFAULT_RULES, DefaultRule};
+pub use evaluate::{Packet, Verdict, decide, evaluate};
 pub use rule_set::{PortSecurity, Rule, RuleAddresses, RuleSet, RuleSetId};
+pub use rule_sets::RuleSets;
+
+/// The address of the host and of Azure's load balancer: the tag `AzureLoadBalancer`.
+pub const AZURE_LOAD_BALANCER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(168, 63, 129, 16);

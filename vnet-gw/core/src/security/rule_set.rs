@@ -6,22 +6,25 @@ use ipnet::IpNet;
 
 use crate::model::{Access, Direction, PortRange, ResourceId, SecurityRuleProtocol};
 
-/// Names a [`RuleSet`]: the same rules in the same place have the same one, also after a restart.
+/// Names a [`RuleSet`]: the same group in the same place has the same one, also after its rules were
+/// edited, and after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleSetId {
     /// The networkSecurityGroup.
     pub group: ResourceId,
     pub direction: Direction,
-    /// Of what its tags and application security groups stand for here.
+    /// Of the place, which says what tags and application security groups stand for: the VNet, and
+    /// the route table whose prefixes are in `VirtualNetwork`.
     pub context: u64,
 }
 
 /// The rules of one direction of a group, in the order of priority; the first that matches decides.
 /// The last is `DenyAllInBound` or `DenyAllOutBound`, which matches everything.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSet {
     pub id: RuleSetId,
-    pub rules: Vec<Rule>,
+    /// `Arc`: what no place changes is shared by all sets of the group.
+    pub rules: Vec<Arc<Rule>>,
     /// `flushConnection`: flows that are there are held against a changed set, too.
     pub flush_connection: bool,
 }

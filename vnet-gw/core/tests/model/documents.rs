@@ -46,6 +46,7 @@ fn what_has_no_effect_is_told_and_what_says_nothing_is_not() {
         "properties": {
             "addressSpace": {"addressPrefixes": ["10.1.0.0/16"], "new": "x"},
             "adressSpace": {"x": 1},
+            "bgpCommunities": {"virtualNetworkCommunity": "12076:20000"},
             "flowTimeoutInMinutes": 10,
             "privateEndpointVNetPolicies": "Disabled",
             "enableDdosProtection": false,
@@ -75,7 +76,7 @@ fn what_has_no_effect_is_told_and_what_says_nothing_is_not() {
         [
             "unheard",
             "properties.adressSpace",
-            "properties.flowTimeoutInMinutes",
+            "properties.bgpCommunities",
             "properties.addressSpace.new",
             "properties.subnets[0].properties.delegations",
         ]

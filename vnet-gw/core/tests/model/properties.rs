@@ -55,7 +55,6 @@ fn what_would_change_forwarding_is_refused_by_name() {
             "ipamPoolPrefixAllocations",
             json!([some]),
         ),
-        (SUBNET, "networkSecurityGroup", some.clone()),
         (SUBNET, "natGateway", some.clone()),
         (
             SUBNET,
@@ -66,11 +65,9 @@ fn what_would_change_forwarding_is_refused_by_name() {
         (PEERING, "enableOnlyIPv6Peering", json!(true)),
         (PEERING, "peerCompleteVnets", json!(false)),
         (PEERING, "localSubnetNames", json!(["FrontEnd"])),
-        (NIC, "networkSecurityGroup", some.clone()),
         (NIC, "dscpConfiguration", some.clone()),
         (NIC, "tapConfigurations", json!([some])),
         (CONFIGURATION, "publicIPAddress", some.clone()),
-        (CONFIGURATION, "applicationSecurityGroups", json!([some])),
         (
             CONFIGURATION,
             "loadBalancerBackendAddressPools",
@@ -116,6 +113,7 @@ fn what_asks_for_nothing_is_accepted() {
         (NIC, "enableAcceleratedNetworking", json!(true)),
         (NIC, "dnsSettings", json!({"dnsServers": []})),
         (CONFIGURATION, "publicIPAddress", json!({})),
+        (CONFIGURATION, "applicationSecurityGroups", json!([])),
         (CONFIGURATION, "provisioningState", json!("Succeeded")),
         (TABLE, "disablePeeringRoute", json!("None")),
         (ROUTE, "hasBgpOverride", json!(false)),

@@ -1,9 +1,9 @@
-//! Network security groups: read and checked, kept, and associated with nothing.
+//! Network security groups and application security groups: read, checked, kept, and associated.
 
 use serde_json::{Value, json};
 use vnet_gw_core::model::{
-    Access, Direction, NetworkSecurityGroup, PortRange, SecurityRuleAddresses,
-    SecurityRuleProtocol, ServiceTag,
+    Access, Direction, Kind, NetworkSecurityGroup, PortRange, SecurityRuleAddresses,
+    SecurityRuleProtocol, ServiceTag, VirtualNetwork,
 };
 
 use crate::{
@@ -137,8 +137,13 @@ fn a_rule_is_checked_with_azures_codes() {
         ("destinationPortRange", json!(80), "InvalidRequestFormat"),
         (
             "sourceApplicationSecurityGroups",
-            json!([{"id": "x"}]),
-            "NotSupported",
+            json!([{"id": "ASG"}]),
+            "InvalidRequestFormat",
+        ),
+        (
+            "sourceApplicationSecurityGroups",
+            json!(["ASG"]),
+            "InvalidRequestFormat",
         ),
         (
             "description",
@@ -202,32 +207,221 @@ fn a_rule_at_the_top_of_a_template_replaces_that_of_its_group() {
     refused(&[child], "ParentResourceNotFound", "resources[0]");
 }
 
+/// A group in a region.
+fn located(kind: &str, name: &str, location: &str) -> Value {
+    let mut group = resource(kind, name, json!({}));
+    group["location"] = json!(location);
+    group
+}
+
+fn network(subnet: &str) -> Value {
+    let network = vnet("VNet1", &["10.1.0.0/16"], &[(subnet, "10.1.0.0/24")], &[]);
+    let pointer = "/properties/subnets/0/properties/networkSecurityGroup";
+    with(network, pointer, json!({"id": "NSG"}))
+}
+
+fn interface(name: &str, vnet: &str, groups: &[&str]) -> Value {
+    let groups: Vec<Value> = groups.iter().map(|id| json!({"id": id})).collect();
+    with(
+        nic(name, &format!("{vnet}/FrontEnd"), ""),
+        "/properties/ipConfigurations/0/properties/applicationSecurityGroups",
+        json!(groups),
+    )
+}
+
+fn asg(name: &str) -> Value {
+    resource("applicationSecurityGroups", name, json!({}))
+}
+
 #[test]
-fn a_group_is_associated_with_nothing() {
-    let network = |subnet: &str| {
-        let network = vnet("VNet1", &["10.1.0.0/16"], &[(subnet, "10.1.0.0/24")], &[]);
-        let pointer = "/properties/subnets/0/properties/networkSecurityGroup";
-        with(network, pointer, json!({"id": "NSG"}))
-    };
-    let error = refused(
-        &[group(&[]), network("FrontEnd")],
-        "NotSupported",
-        "networkSecurityGroup",
+fn a_group_is_associated_with_subnets_and_interfaces() {
+    let nic = with(
+        nic("nic1", "VNet1/FrontEnd", ""),
+        "/properties/networkSecurityGroup",
+        json!({"id": "nsg"}),
     );
-    assert!(error.message.contains("not enforced"), "{error}");
+    let resources = [group(&[]), network("FrontEnd"), nic.clone()];
+    let topology = good(&resources);
+    let nsg = Some(id("networkSecurityGroups/NSG"));
+    let subnet = topology.vnet_of_subnet(&id("virtualNetworks/VNet1/subnets/FrontEnd"));
+    let subnet = subnet.and_then(|vnet| vnet.subnets.values().next());
+    assert_eq!(
+        subnet.and_then(|one| one.network_security_group.clone()),
+        nsg
+    );
+    let interface = &topology.network_interfaces[&id("networkInterfaces/nic1")];
+    assert_eq!(interface.network_security_group, nsg);
+    let kept = Store::of(&resources);
+    assert_eq!(
+        kept.topology.network_interfaces,
+        topology.network_interfaces
+    );
+    assert_eq!(kept.topology.virtual_networks, topology.virtual_networks);
     refused(
         &[group(&[]), network("GatewaySubnet")],
         "NetworkSecurityGroupCannotBeAttachedToGatewaySubnet",
         "networkSecurityGroup",
     );
-    let interface = with(
-        nic("nic1", "VNet1/FrontEnd", ""),
-        "/properties/networkSecurityGroup",
-        json!({"id": "NSG"}),
+    let plain = vnet(
+        "VNet1",
+        &["10.1.0.0/16"],
+        &[("FrontEnd", "10.1.0.0/24")],
+        &[],
     );
     refused(
-        &[interface],
-        "NotSupported",
-        "properties.networkSecurityGroup",
+        &[plain, nic],
+        "InvalidResourceReference",
+        "networkInterfaces/nic1",
+    );
+    refused(
+        &[network("FrontEnd")],
+        "InvalidResourceReference",
+        "subnets/FrontEnd",
+    );
+    let mut west = network("FrontEnd");
+    west["location"] = json!("westeurope");
+    refused(
+        &[located("networkSecurityGroups", "NSG", "eastus"), west],
+        "InvalidResourceReference",
+        "networkSecurityGroups/NSG",
+    );
+}
+
+#[test]
+fn flows_are_flushed_and_forgotten_as_written() {
+    let flushed = with(group(&[]), "/properties/flushConnection", json!(true));
+    assert!(read(&flushed).flush_connection);
+    assert!(!read(&group(&[])).flush_connection);
+    let network = vnet("VNet1", &["10.1.0.0/16"], &[], &[]);
+    let timeout = |value: Value| with(network.clone(), "/properties/flowTimeoutInMinutes", value);
+    for (value, expected) in [
+        (Value::Null, VirtualNetwork::FLOW_TIMEOUT),
+        (json!(4), 4),
+        (json!(30), 30),
+    ] {
+        let topology = good(&[timeout(value)]);
+        let vnet = &topology.virtual_networks[&id("virtualNetworks/VNet1")];
+        assert_eq!(vnet.flow_timeout, expected);
+    }
+    for value in [json!(3), json!(31), json!("10")] {
+        refused(
+            &[timeout(value)],
+            "InvalidRequestFormat",
+            "flowTimeoutInMinutes",
+        );
+    }
+}
+
+/// A rule between application security groups.
+fn between(sources: &[&str], destinations: &[&str]) -> Value {
+    let ids = |names: &[&str]| names.iter().map(|id| json!({"id": id})).collect::<Vec<_>>();
+    json!({"name": "between", "properties": {
+        "access": "Deny", "direction": "Inbound", "priority": 100, "protocol": "*",
+        "sourceApplicationSecurityGroups": ids(sources), "sourcePortRange": "*",
+        "sourceAddressPrefix": "", "destinationAddressPrefixes": [],
+        "destinationApplicationSecurityGroups": ids(destinations), "destinationPortRange": "*"}})
+}
+
+#[test]
+fn rules_and_interfaces_name_application_security_groups() {
+    let network = vnet(
+        "VNet1",
+        &["10.1.0.0/16"],
+        &[("FrontEnd", "10.1.0.0/24")],
+        &[],
+    );
+    let resources = [
+        asg("Web"),
+        asg("Data"),
+        network,
+        interface("nic1", "VNet1", &["web", "Data", "Web"]),
+        group(&[between(&["Web", "Data"], &["Web"])]),
+    ];
+    let topology = good(&resources);
+    let [data, web] = ["Data", "Web"].map(|name| id(&format!("applicationSecurityGroups/{name}")));
+    let nic = &topology.network_interfaces[&id("networkInterfaces/nic1")];
+    assert_eq!(nic.application_security_groups, [data.clone(), web.clone()]);
+    let rule = &topology.network_security_groups[&id("networkSecurityGroups/NSG")].rules[0];
+    let named = SecurityRuleAddresses::ApplicationSecurityGroups;
+    assert_eq!(
+        rule.source.addresses,
+        named(vec![data.clone(), web.clone()])
+    );
+    assert_eq!(rule.destination.addresses, named(vec![web.clone()]));
+    let kept = Store::of(&resources);
+    assert_eq!(kept.topology.application_security_groups.len(), 2);
+    let read = |name: &str| kept.read[&id(name)].references();
+    let group = read("networkSecurityGroups/NSG");
+    let named = |reference: &&vnet_gw_core::model::Reference<'_>| {
+        reference.kind == Kind::ApplicationSecurityGroup && *reference.to == data
+    };
+    assert!(group.iter().any(|reference| named(&reference)));
+    let interface = read("networkInterfaces/nic1");
+    assert!(interface.iter().any(|reference| named(&reference)));
+}
+
+#[test]
+fn application_security_groups_are_of_one_network_and_region() {
+    let network = |name: &str, second: u8| {
+        let space = format!("10.{second}.0.0/16");
+        let subnet = format!("10.{second}.0.0/24");
+        vnet(name, &[&space], &[("FrontEnd", &subnet)], &[])
+    };
+    let networks = [network("VNet1", 1), network("VNet2", 2)];
+    let with_networks = |more: &[Value]| [&networks[..], more].concat();
+    refused(
+        &with_networks(&[
+            asg("Web"),
+            interface("nic1", "VNet1", &["Web"]),
+            interface("nic2", "VNet2", &["Web"]),
+        ]),
+        "ApplicationSecurityGroupsNotInSameVirtualNetwork",
+        "networkInterfaces/nic2",
+    );
+    let two = with_networks(&[
+        asg("Web"),
+        asg("Data"),
+        interface("nic1", "VNet1", &["Web"]),
+        interface("nic2", "VNet2", &["Data"]),
+    ]);
+    good(&[&two[..], &[group(&[between(&["Web"], &["Web"])])]].concat());
+    refused(
+        &[&two[..], &[group(&[between(&["Web"], &["Data"])])]].concat(),
+        "ApplicationSecurityGroupsNotInSameVirtualNetwork",
+        "networkSecurityGroups/NSG",
+    );
+    refused(
+        &with_networks(&[interface("nic1", "VNet1", &["Web"])]),
+        "InvalidResourceReference",
+        "networkInterfaces/nic1",
+    );
+    refused(
+        &[group(&[between(&["Web"], &["Web"])])],
+        "InvalidResourceReference",
+        "networkSecurityGroups/NSG",
+    );
+    let mut west = interface("nic1", "VNet1", &["Web"]);
+    west["location"] = json!("westeurope");
+    let mut here = network("VNet1", 1);
+    here["location"] = json!("westeurope");
+    refused(
+        &[
+            located("applicationSecurityGroups", "Web", "eastus"),
+            here,
+            west,
+        ],
+        "InvalidResourceReference",
+        "networkInterfaces/nic1",
+    );
+    let mut two = interface("nic1", "VNet1", &["Web"]);
+    let second = crate::support::configuration("second", "VNet1/FrontEnd", "10.1.0.9");
+    two["properties"]["ipConfigurations"]
+        .as_array_mut()
+        .expect("a list")
+        .push(second);
+    refused(
+        &with_networks(&[asg("Web"), two]),
+        "AllIpConfigurationsOnANicMustBelongToTheSameApplicationSecurityGroups",
+        "networkInterfaces/nic1",
     );
 }

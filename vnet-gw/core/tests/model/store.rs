@@ -23,7 +23,7 @@ pub(crate) struct Document {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     documents: BTreeMap<ResourceId, Document>,
-    read: BTreeMap<ResourceId, ReadDocument>,
+    pub(crate) read: BTreeMap<ResourceId, ReadDocument>,
     pub(crate) topology: Topology,
     /// How many documents were read since the store was made.
     pub(crate) reads: usize,

@@ -31,6 +31,10 @@ enum Edge<'a> {
     Subnet(&'a ResourceId, IpConfiguration<'a>),
     /// A subnet to its route table.
     RouteTable(&'a ResourceId, &'a ResourceId),
+    /// A NIC to its network security group.
+    SecurityGroupOfNic(&'a ResourceId, &'a ResourceId),
+    /// A subnet to its network security group.
+    SecurityGroupOfSubnet(&'a ResourceId, &'a ResourceId),
     /// An ipConfiguration to its public address.
     PublicAddress(&'a ResourceId, IpConfiguration<'a>),
 }
@@ -46,6 +50,8 @@ struct IpConfiguration<'a> {
 struct Index {
     ip_configurations: HashMap<ResourceId, Vec<String>>,
     subnets: HashMap<ResourceId, Vec<String>>,
+    /// Of a network security group, the NICs and the subnets.
+    secured: HashMap<ResourceId, [Vec<String>; 2]>,
     /// One ipConfiguration has a public address.
     public_addresses: HashMap<ResourceId, String>,
 }
@@ -76,6 +82,26 @@ impl References {
             _ => {}
         });
         found
+    }
+
+    /// The ids of the NICs, and of the subnets, with a network security group.
+    pub(super) fn with_security_group(
+        &self,
+        topology: &Topology,
+        group: &ResourceId,
+    ) -> [Vec<String>; 2] {
+        if let Some(index) = self.index(topology) {
+            return index.secured.get(group).cloned().unwrap_or_default();
+        }
+        let [mut nics, mut subnets] = [const { Vec::new() }; 2];
+        edges(topology, |edge| match edge {
+            Edge::SecurityGroupOfNic(to, nic) if to == group => nics.push(nic.to_string()),
+            Edge::SecurityGroupOfSubnet(to, subnet) if to == group => {
+                subnets.push(subnet.to_string());
+            }
+            _ => {}
+        });
+        [nics, subnets]
     }
 
     /// The id of the ipConfiguration that has a public address.
@@ -124,6 +150,12 @@ impl Index {
         edges(topology, |edge| match edge {
             Edge::Subnet(to, of) => push(&mut index.ip_configurations, to, of.id()),
             Edge::RouteTable(to, subnet) => push(&mut index.subnets, to, subnet.to_string()),
+            Edge::SecurityGroupOfNic(to, nic) => {
+                index.secured.entry(to.clone()).or_default()[0].push(nic.to_string());
+            }
+            Edge::SecurityGroupOfSubnet(to, subnet) => {
+                index.secured.entry(to.clone()).or_default()[1].push(subnet.to_string());
+            }
             Edge::PublicAddress(to, of) => {
                 index.public_addresses.insert(to.clone(), of.id());
             }
@@ -155,6 +187,9 @@ fn edges<'a>(topology: &'a Topology, mut visit: impl FnMut(Edge<'a>)) {
             let name = &one.name;
             visit(Edge::Subnet(&one.subnet, IpConfiguration { owner, name }));
         }
+        if let Some(group) = &nic.network_security_group {
+            visit(Edge::SecurityGroupOfNic(group, &nic.id));
+        }
     }
     for gateway in topology.virtual_network_gateways.values() {
         for one in &gateway.ip_configurations {
@@ -169,6 +204,9 @@ fn edges<'a>(topology: &'a Topology, mut visit: impl FnMut(Edge<'a>)) {
         for subnet in vnet.subnets.values() {
             if let Some(table) = &subnet.route_table {
                 visit(Edge::RouteTable(table, &subnet.id));
+            }
+            if let Some(group) = &subnet.network_security_group {
+                visit(Edge::SecurityGroupOfSubnet(group, &subnet.id));
             }
         }
     }

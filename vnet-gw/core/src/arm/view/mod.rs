@@ -138,7 +138,7 @@ impl View<'_> {
             }
             Kind::VirtualNetworkGateway => self.virtual_network_gateway(&mut properties),
             Kind::Connection => self.connection(&mut properties),
-            // A local network gateway is what was written.
+            // Local network gateways and application security groups are what was written.
             _ => {}
         }
         self.identified(
@@ -159,7 +159,7 @@ impl View<'_> {
             Kind::Subnet => self.subnet(&ResourceId::new(&id), &mut properties),
             Kind::VirtualNetworkPeering => self.peering(&ResourceId::new(&id), &mut properties),
             Kind::Route => properties.default("hasBgpOverride", false),
-            Kind::SecurityRule => security::rule(&mut properties),
+            Kind::SecurityRule => self.security_rule(&mut properties),
             _ => {}
         }
         Some(self.identified(&id, name, kind.resource_type(), child, properties))
@@ -241,6 +241,20 @@ impl View<'_> {
                 properties.set(name, shown);
             }
             None => properties.remove(name),
+        }
+    }
+
+    /// The same of a list of them.
+    fn references(&self, properties: &mut Properties, name: &str) {
+        let Some(Value::Array(written)) = properties.get(name) else {
+            return properties.remove(name);
+        };
+        let ids = written.iter().filter_map(|item| item.get("id")?.as_str());
+        let shown = ids.map(|id| self.reference_to(&ResourceId::new(id)));
+        let shown: Vec<Value> = shown.collect();
+        match shown.is_empty() {
+            true => properties.remove(name),
+            false => properties.set(name, shown),
         }
     }
 

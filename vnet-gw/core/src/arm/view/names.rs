@@ -14,6 +14,7 @@ pub(super) const fn of(kind: Kind) -> &'static [&'static str] {
         Kind::NetworkInterface => NETWORK_INTERFACE,
         Kind::NetworkSecurityGroup => NETWORK_SECURITY_GROUP,
         Kind::SecurityRule => SECURITY_RULE,
+        Kind::ApplicationSecurityGroup => &["resourceGuid", "provisioningState"],
         Kind::RouteTable => ROUTE_TABLE,
         Kind::Route => ROUTE,
         Kind::PublicIpAddress => PUBLIC_IP_ADDRESS,
@@ -75,6 +76,9 @@ pub(super) fn below(name: &str) -> &'static [&'static str] {
         | "remoteVirtualNetwork"
         | "subnet"
         | "publicIPAddress"
+        | "applicationSecurityGroups"
+        | "sourceApplicationSecurityGroups"
+        | "destinationApplicationSecurityGroups"
         | "virtualNetworkGateway1"
         | "virtualNetworkGateway2"
         | "localNetworkGateway2" => &["id"],

@@ -65,6 +65,7 @@ impl View<'_> {
         let method = if fixed { "Static" } else { "Dynamic" };
         properties.default("privateIPAllocationMethod", method);
         self.reference(properties, "publicIPAddress");
+        self.references(properties, "applicationSecurityGroups");
         let mut configurations = nic.into_iter().flat_map(|nic| &nic.ip_configurations);
         let found = configurations.find(|one| one.name.eq_ignore_ascii_case(name));
         if let Some(found) = found {

@@ -416,6 +416,8 @@ fn routes_lead_to_the_gateway_but_not_out_of_its_own_subnet() {
         id: id("networkInterfaces/nic1"),
         mac_address: [0, 0x0d, 0x3a, 0, 0, 1],
         enable_ip_forwarding: false,
+        network_security_group: None,
+        application_security_groups: Vec::new(),
         ip_configurations: vec![crate::model::IpConfiguration {
             name: "ipconfig1".to_owned(),
             subnet: id("virtualNetworks/VNet1/subnets/FrontEnd"),

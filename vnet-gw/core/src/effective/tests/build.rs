@@ -95,6 +95,7 @@ impl Build for Topology {
             location: location.to_owned(),
             address_space: spaces.iter().map(|space| net(space)).collect(),
             dns_servers: Vec::new(),
+            flow_timeout: VirtualNetwork::FLOW_TIMEOUT,
             subnets: Default::default(),
             peerings: Default::default(),
             tags: Default::default(),
@@ -108,6 +109,7 @@ impl Build for Topology {
             id: id.clone(),
             address_prefixes: prefixes.iter().map(|prefix| net(prefix)).collect(),
             route_table: None,
+            network_security_group: None,
         };
         let vnet = self.virtual_networks.get_mut(&vnet_id(vnet)).unwrap();
         vnet.subnets.insert(id, subnet);
@@ -187,6 +189,8 @@ impl Build for Topology {
             id: nic_id(name),
             mac_address: [0x00, 0x0d, 0x3a, 0, high, low],
             enable_ip_forwarding: false,
+            network_security_group: None,
+            application_security_groups: Vec::new(),
             ip_configurations: configs.collect(),
             device: Some(format!("dev-{name}")),
             host: None,

@@ -9,8 +9,9 @@ use ipnet::IpNet;
 
 use super::{NetworkInterfaceDraft, VirtualNetworkGatewayDraft};
 use crate::model::{
-    Connection, ConnectionRemote, Kind, LocalNetworkGateway, NetworkSecurityGroup, PeeringState,
-    PublicIpAddress, ResourceId, RouteTable, Shared, VirtualNetwork, VirtualNetworkPeering,
+    ApplicationSecurityGroup, Connection, ConnectionRemote, Kind, LocalNetworkGateway,
+    NetworkSecurityGroup, PeeringState, PublicIpAddress, ResourceId, RouteTable, Shared,
+    VirtualNetwork, VirtualNetworkPeering,
 };
 
 /// What a template or a document says. Rules of one resource alone may still change it; then it
@@ -20,6 +21,8 @@ pub(in crate::model) struct Draft {
     pub(in crate::model) virtual_networks: BTreeMap<ResourceId, VirtualNetworkDraft>,
     pub(in crate::model) route_tables: BTreeMap<ResourceId, RouteTable>,
     pub(in crate::model) network_security_groups: BTreeMap<ResourceId, NetworkSecurityGroup>,
+    pub(in crate::model) application_security_groups:
+        BTreeMap<ResourceId, ApplicationSecurityGroup>,
     /// In the template's order, in which dynamic addresses are given.
     pub(in crate::model) network_interfaces: Vec<NetworkInterfaceDraft>,
     pub(in crate::model) public_ip_addresses: BTreeMap<ResourceId, PublicIpAddress>,
@@ -96,6 +99,7 @@ pub(in crate::model) enum Resource {
     VirtualNetwork(VirtualNetworkDraft),
     RouteTable(Arc<RouteTable>),
     NetworkSecurityGroup(Shared<NetworkSecurityGroup>),
+    ApplicationSecurityGroup(Shared<ApplicationSecurityGroup>),
     NetworkInterface(NetworkInterfaceDraft),
     PublicIpAddress(Shared<PublicIpAddress>),
     VirtualNetworkGateway(VirtualNetworkGatewayDraft),
@@ -109,6 +113,7 @@ impl Resource {
             Self::VirtualNetwork(draft) => &draft.network.id,
             Self::RouteTable(table) => &table.id,
             Self::NetworkSecurityGroup(group) => &group.id,
+            Self::ApplicationSecurityGroup(group) => &group.id,
             Self::NetworkInterface(draft) => &draft.id,
             Self::PublicIpAddress(address) => &address.id,
             Self::VirtualNetworkGateway(draft) => &draft.id,
@@ -129,11 +134,25 @@ impl Resource {
                     if let Some(table) = &subnet.route_table {
                         each(&subnet.id, Kind::RouteTable, table);
                     }
+                    if let Some(group) = &subnet.network_security_group {
+                        each(&subnet.id, Kind::NetworkSecurityGroup, group);
+                    }
                 }
             }
             Self::NetworkInterface(draft) => {
                 for configuration in &draft.ip_configurations {
                     each(&draft.id, Kind::Subnet, &configuration.subnet);
+                    for group in &configuration.application_security_groups {
+                        each(&draft.id, Kind::ApplicationSecurityGroup, group);
+                    }
+                }
+                if let Some(group) = &draft.network_security_group {
+                    each(&draft.id, Kind::NetworkSecurityGroup, group);
+                }
+            }
+            Self::NetworkSecurityGroup(group) => {
+                for other in group.application_security_groups() {
+                    each(&group.id, Kind::ApplicationSecurityGroup, other);
                 }
             }
             Self::VirtualNetworkGateway(draft) => {
@@ -155,7 +174,7 @@ impl Resource {
                 each(&connection.id, kind, remote);
             }
             Self::RouteTable(_)
-            | Self::NetworkSecurityGroup(_)
+            | Self::ApplicationSecurityGroup(_)
             | Self::PublicIpAddress(_)
             | Self::LocalNetworkGateway(_) => {}
         }
@@ -178,6 +197,11 @@ impl Draft {
                 self.network_security_groups
                     .into_values()
                     .map(|group| Resource::NetworkSecurityGroup(group.into())),
+            )
+            .chain(
+                self.application_security_groups
+                    .into_values()
+                    .map(|group| Resource::ApplicationSecurityGroup(group.into())),
             )
             .chain(
                 self.network_interfaces

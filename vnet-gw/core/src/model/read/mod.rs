@@ -10,6 +10,7 @@ mod network_interface;
 mod network_security_group;
 mod public_ip_address;
 mod route_table;
+mod security_rule;
 mod virtual_network;
 mod virtual_network_gateway;
 
@@ -116,6 +117,7 @@ impl Reader<'_> {
             Kind::VirtualNetwork => self.virtual_network(envelope),
             Kind::RouteTable => self.route_table(envelope),
             Kind::NetworkSecurityGroup => self.network_security_group(envelope),
+            Kind::ApplicationSecurityGroup => self.application_security_group(envelope),
             Kind::NetworkInterface => self.network_interface(envelope),
             Kind::PublicIpAddress => self.public_ip_address(envelope),
             Kind::VirtualNetworkGateway => self.virtual_network_gateway(envelope),
@@ -209,7 +211,7 @@ impl Reader<'_> {
                 }
                 Kind::SecurityRule => {
                     let path = child.properties_path();
-                    let rule = self.security_rule(child.id.name(), child.properties, &path);
+                    let rule = self.security_rule(&child.id, child.properties, &path);
                     let group = self.draft.network_security_groups.get_mut(&parent);
                     if let (Some(group), Some(rule)) = (group, rule) {
                         let same = |other: &str| other.eq_ignore_ascii_case(&rule.name);

@@ -56,7 +56,7 @@ const IP_CONFIGURATION: Schema = &[
     ("loadBalancerBackendAddressPools", REFUSED),
     ("loadBalancerInboundNatRules", REFUSED),
     ("publicIPAddress", REFUSED),
-    ("applicationSecurityGroups", REFUSED),
+    ("applicationSecurityGroups", READ),
     ("provisioningState", QUIET),
     ("privateLinkConnectionProperties", QUIET),
 ];
@@ -69,6 +69,7 @@ pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) ready: Option<Shared<NetworkInterface>>,
     pub(in crate::model) mac_address: Option<[u8; 6]>,
     pub(in crate::model) enable_ip_forwarding: bool,
+    pub(in crate::model) network_security_group: Option<ResourceId>,
     pub(in crate::model) ip_configurations: Vec<IpConfigurationDraft>,
     pub(in crate::model) device: Option<String>,
     pub(in crate::model) host: Option<String>,
@@ -85,6 +86,8 @@ pub(in crate::model) struct IpConfigurationDraft {
     /// Where the method is `Dynamic`, the address it had when it was exported: kept if it is free.
     pub(in crate::model) address: Option<IpAddr>,
     pub(in crate::model) primary: Option<bool>,
+    /// Sorted.
+    pub(in crate::model) application_security_groups: Vec<ResourceId>,
 }
 
 impl NetworkInterfaceDraft {
@@ -106,6 +109,11 @@ impl NetworkInterfaceDraft {
             id: self.id.clone(),
             mac_address: self.mac_address.unwrap_or_default(),
             enable_ip_forwarding: self.enable_ip_forwarding,
+            network_security_group: self.network_security_group.clone(),
+            application_security_groups: match self.ip_configurations.first() {
+                Some(first) => first.application_security_groups.clone(),
+                None => Vec::new(),
+            },
             ip_configurations: configurations
                 .map(|(index, (configuration, address))| IpConfiguration {
                     name: configuration.name.clone(),
@@ -126,7 +134,7 @@ impl Reader<'_> {
         let id = &envelope.id;
         let path = envelope.properties_path();
         let object = Object::open(envelope.properties, &path, NETWORK_INTERFACE, self.errors);
-        self.security_group(&object, false);
+        let network_security_group = self.security_group(&object, id);
         let forwarding = object.boolean("enableIPForwarding", self.errors);
         let mac_address = object.text("macAddress", self.errors).and_then(|text| {
             let mac =
@@ -161,6 +169,7 @@ impl Reader<'_> {
             ready: None,
             mac_address,
             enable_ip_forwarding: forwarding.unwrap_or(false),
+            network_security_group,
             ip_configurations,
             device,
             host,
@@ -217,6 +226,8 @@ impl Reader<'_> {
         let subnet = object.reference("subnet", self.errors)?;
         let subnet = Kind::Subnet.resolve(subnet, group_of(nic));
         let subnet = subnet.map_err(|error| error.at(path.key("subnet").key("id").to_string()));
+        let list = "applicationSecurityGroups";
+        let application_security_groups = self.application_security_groups(&object, list, nic);
         Some(IpConfigurationDraft {
             name: name.to_owned(),
             subnet: self.errors.keep(subnet)?,
@@ -228,6 +239,7 @@ impl Reader<'_> {
             fixed: method.map_or(address.is_some(), |method| method == "Static"),
             address,
             primary,
+            application_security_groups,
         })
     }
 }

@@ -1,23 +1,18 @@
-//! `networkSecurityGroups`, `networkSecurityGroups/securityRules`.
+//! `networkSecurityGroups`, `applicationSecurityGroups`, and what refers to them.
 
 use std::collections::HashMap;
 
 use super::{Reader, envelope::Envelope, route_table::fold, virtual_network::NESTED};
 use crate::model::{
-    Access, ArmError, Direction, Kind, NetworkSecurityGroup, PortRange, SecurityRule,
-    SecurityRuleAddresses, SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,
-    error::cut,
-    object::{HARMLESS, Object, QUIET, READ, REFUSED, Schema, format_error},
-    path::Path,
-    prefix,
+    ApplicationSecurityGroup, ArmError, Kind, NetworkSecurityGroup, ResourceId,
+    id::group_of,
+    object::{Object, QUIET, READ, Schema, format_error},
     template::node::Node,
 };
-use ipnet::IpNet;
 
 const NETWORK_SECURITY_GROUP: Schema = &[
     ("securityRules", READ),
-    // Of flows, which live only where groups are enforced.
-    ("flushConnection", HARMLESS),
+    ("flushConnection", READ),
     // The same in every group.
     ("defaultSecurityRules", QUIET),
     ("networkInterfaces", QUIET),
@@ -27,51 +22,11 @@ const NETWORK_SECURITY_GROUP: Schema = &[
     ("provisioningState", QUIET),
 ];
 
-const SECURITY_RULE: Schema = &[
-    ("description", READ),
-    ("protocol", READ),
-    ("sourcePortRange", READ),
-    ("sourcePortRanges", READ),
-    ("destinationPortRange", READ),
-    ("destinationPortRanges", READ),
-    ("sourceAddressPrefix", READ),
-    ("sourceAddressPrefixes", READ),
-    ("destinationAddressPrefix", READ),
-    ("destinationAddressPrefixes", READ),
-    ("sourceApplicationSecurityGroups", REFUSED),
-    ("destinationApplicationSecurityGroups", REFUSED),
-    ("access", READ),
-    ("priority", READ),
-    ("direction", READ),
-    ("provisioningState", QUIET),
-];
-
-/// The names of the properties of one end of a rule.
-struct EndNames {
-    prefix: &'static str,
-    prefixes: &'static str,
-    port: &'static str,
-    ports: &'static str,
-}
-
-const SOURCE: EndNames = EndNames {
-    prefix: "sourceAddressPrefix",
-    prefixes: "sourceAddressPrefixes",
-    port: "sourcePortRange",
-    ports: "sourcePortRanges",
-};
-
-const DESTINATION: EndNames = EndNames {
-    prefix: "destinationAddressPrefix",
-    prefixes: "destinationAddressPrefixes",
-    port: "destinationPortRange",
-    ports: "destinationPortRanges",
-};
-
-const LONGEST_DESCRIPTION: usize = 140;
+const APPLICATION_SECURITY_GROUP: Schema = &[("resourceGuid", QUIET), ("provisioningState", QUIET)];
 
 impl Reader<'_> {
     pub(super) fn network_security_group(&mut self, envelope: &Envelope<'_>) {
+        let id = &envelope.id;
         let path = envelope.properties_path();
         let properties = envelope.properties;
         let object = Object::open(properties, &path, NETWORK_SECURITY_GROUP, self.errors);
@@ -95,298 +50,69 @@ impl Reader<'_> {
                 self.errors.push(error.at(path.to_string()));
             }
             let properties = fields.get("properties").unwrap_or(&Node::Null);
-            rules.extend(self.security_rule(name, properties, &path.key("properties")));
+            let id = Kind::SecurityRule.id(group_of(id), &[id.name(), name]);
+            rules.extend(self.security_rule(&id, properties, &path.key("properties")));
         }
+        let flush_connection = object.boolean("flushConnection", self.errors);
         let group = NetworkSecurityGroup {
-            id: envelope.id.clone(),
+            id: id.clone(),
             rules,
+            flush_connection: flush_connection.unwrap_or(false),
             tags: envelope.tags.clone(),
         };
-        self.draft
-            .network_security_groups
-            .insert(envelope.id.clone(), group);
+        self.draft.network_security_groups.insert(id.clone(), group);
     }
 
-    pub(super) fn security_rule(
-        &mut self,
-        name: &str,
-        properties: &Node<'_>,
-        path: &Path<'_>,
-    ) -> Option<SecurityRule> {
-        let object = Object::open(properties, path, SECURITY_RULE, self.errors);
-        let mut choice = |name: &str, values: &[&'static str]| {
-            object.needed_text(name, self.errors)?;
-            object.choice(name, values, self.errors)
+    pub(super) fn application_security_group(&mut self, envelope: &Envelope<'_>) {
+        let id = &envelope.id;
+        let path = envelope.properties_path();
+        let schema = APPLICATION_SECURITY_GROUP;
+        Object::open(envelope.properties, &path, schema, self.errors);
+        let group = ApplicationSecurityGroup {
+            id: id.clone(),
+            tags: envelope.tags.clone(),
         };
-        let protocol = choice("protocol", &["*", "Tcp", "Udp", "Icmp", "Esp", "Ah"]);
-        let access = choice("access", &["Allow", "Deny"]);
-        let direction = choice("direction", &["Inbound", "Outbound"]);
-        let description = object.text("description", self.errors).unwrap_or_default();
-        if description.chars().count() > LONGEST_DESCRIPTION {
-            let message =
-                format!("A description has {LONGEST_DESCRIPTION} characters at most: shorten it.");
-            self.errors
-                .push(format_error(message, &path.key("description")));
-        }
-        let priority = self.priority(&object);
-        let [source, destination] =
-            [SOURCE, DESTINATION].map(|names| self.security_rule_end(&object, &names));
-        Some(SecurityRule {
-            name: name.into(),
-            direction: match direction? {
-                "Inbound" => Direction::Inbound,
-                _ => Direction::Outbound,
-            },
-            priority: priority?,
-            access: match access? {
-                "Allow" => Access::Allow,
-                _ => Access::Deny,
-            },
-            protocol: match protocol? {
-                "Tcp" => SecurityRuleProtocol::Tcp,
-                "Udp" => SecurityRuleProtocol::Udp,
-                "Icmp" => SecurityRuleProtocol::Icmp,
-                "Esp" => SecurityRuleProtocol::Esp,
-                "Ah" => SecurityRuleProtocol::Ah,
-                _ => SecurityRuleProtocol::Any,
-            },
-            source: source?,
-            destination: destination?,
-        })
+        let groups = &mut self.draft.application_security_groups;
+        groups.insert(id.clone(), group);
     }
 
-    fn priority(&mut self, object: &Object<'_, '_>) -> Option<u16> {
-        let name = "priority";
-        if object.lacks(name) {
-            let message = "The property 'priority' is missing: add it.";
-            self.errors.push(format_error(message, object.path));
-            return None;
-        }
-        let number = object.integer(name, 0..=u64::from(u32::MAX), self.errors)?;
-        let priority = u16::try_from(number).ok();
-        let good = priority.filter(|n| SecurityRule::PRIORITIES.contains(n));
-        if good.is_none() {
-            let error = ArmError::new(
-                "SecurityRuleInvalidPriority",
-                format!("The priority {number} is not one from 100 to 4096: change it."),
-            );
-            self.errors
-                .push(error.at(object.path.key(name).to_string()));
-        }
-        good
-    }
-
-    fn security_rule_end(
+    /// The `networkSecurityGroup` of a subnet or network interface.
+    pub(super) fn security_group(
         &mut self,
         object: &Object<'_, '_>,
-        names: &EndNames,
-    ) -> Option<SecurityRuleEnd> {
-        let addresses = self.either(object, names.prefix, names.prefixes);
-        let ports = self.either(object, names.port, names.ports);
-        let path = |index: usize, one: &str, many: &str| match index {
-            SINGLE => object.path.key(one).to_string(),
-            index => object.path.key(many).index(index).to_string(),
-        };
-        let mut any = false;
-        let mut tag = None;
-        let mut prefixes = Vec::new();
-        for (index, text) in addresses? {
-            let found = address(text).and_then(|address| match address {
-                Address::Any => {
-                    any = true;
-                    Ok(())
-                }
-                Address::Prefix(prefix) => {
-                    prefixes.push(prefix);
-                    Ok(())
-                }
-                Address::Tag(new) => match tag.replace(new) {
-                    Some(old) if old != new => Err(bad_address(
-                        "A rule has one service tag in its source and one in its destination at \
-                         most: write a rule for each."
-                            .to_owned(),
-                    )),
-                    _ => Ok(()),
-                },
-            });
-            self.errors
-                .keep(found.map_err(|e| e.at(path(index, names.prefix, names.prefixes))))?;
-        }
-        let mut ranges = Vec::new();
-        for (index, text) in ports? {
-            let range = port_range(text).map_err(|e| e.at(path(index, names.port, names.ports)));
-            ranges.push(self.errors.keep(range)?);
-        }
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        Some(SecurityRuleEnd {
-            addresses: match any {
-                true => SecurityRuleAddresses::Any,
-                false => SecurityRuleAddresses::Some { prefixes, tag },
-            },
-            ports: merged(ranges),
-        })
-    }
-
-    /// The values of a property, or of its plural; an echo of what Azure shows has both, one of
-    /// them empty.
-    fn either<'v>(
-        &mut self,
-        object: &Object<'v, '_>,
-        one: &str,
-        many: &str,
-    ) -> Option<Vec<(usize, &'v str)>> {
-        let single = object.text(one, self.errors);
-        let mut texts = object.texts(many, self.errors);
-        match (single, texts.is_empty()) {
-            (Some(text), true) => texts.push((SINGLE, text)),
-            (Some(_), false) => {
-                let message = format!("Of {one} and {many} a rule has one: remove the other.");
-                self.errors.push(format_error(message, object.path));
-                return None;
-            }
-            (None, true) => {
-                if object.lacks_text(one) && object.lacks_items(many) {
-                    let message = format!("The property '{one}' is missing: add it.");
-                    self.errors.push(format_error(message, object.path));
-                }
-                return None;
-            }
-            (None, false) => {}
-        }
-        Some(texts)
-    }
-
-    /// Groups are not enforced, so whoever relies on one is told so.
-    pub(super) fn security_group(&mut self, object: &Object<'_, '_>, of_gateways: bool) {
+        whose: &ResourceId,
+    ) -> Option<ResourceId> {
         let name = "networkSecurityGroup";
-        if object.get(name).is_none_or(Node::is_empty) {
-            return;
+        object.get(name).filter(|value| !value.is_empty())?;
+        self.referred(object, name, Kind::NetworkSecurityGroup, whose)
+    }
+
+    /// Ids in a list of `{"id": "…"}`, sorted, each once.
+    pub(super) fn application_security_groups(
+        &mut self,
+        object: &Object<'_, '_>,
+        list: &str,
+        whose: &ResourceId,
+    ) -> Vec<ResourceId> {
+        let path = object.path.key(list);
+        let mut groups = Vec::new();
+        for (index, item) in object.array(list, self.errors).iter().enumerate() {
+            let path = path.index(index);
+            let fields = item.as_object();
+            let id = fields
+                .and_then(|fields| fields.get("id"))
+                .and_then(Node::as_str);
+            let Some(id) = id else {
+                let message = "This must be an object with an id, {\"id\": \"…\"}: correct it.";
+                self.errors.push(format_error(message, &path));
+                continue;
+            };
+            let id = Kind::ApplicationSecurityGroup.resolve(id, group_of(whose));
+            let id = id.map_err(|error| error.at(path.key("id").to_string()));
+            groups.extend(self.errors.keep(id));
         }
-        let error = match of_gateways {
-            true => ArmError::new(
-                "NetworkSecurityGroupCannotBeAttachedToGatewaySubnet",
-                "A network security group cannot be associated with GatewaySubnet: remove it.",
-            ),
-            false => ArmError::new(
-                "NotSupported",
-                "Network security groups are kept, but not enforced in this version, so a subnet \
-                 or network interface cannot be associated with one: remove it.",
-            ),
-        };
-        self.errors
-            .push(error.at(object.path.key(name).to_string()));
-    }
-}
-
-/// The index of a text that is in no array.
-const SINGLE: usize = usize::MAX;
-
-enum Address {
-    Any,
-    Prefix(IpNet),
-    Tag(ServiceTag),
-}
-
-fn address(text: &str) -> Result<Address, ArmError> {
-    let text = text.trim();
-    if text == "*" {
-        return Ok(Address::Any);
-    }
-    let tags = [
-        ("VirtualNetwork", ServiceTag::VirtualNetwork),
-        ("AzureLoadBalancer", ServiceTag::AzureLoadBalancer),
-        ("Internet", ServiceTag::Internet),
-    ];
-    if let Some((_, tag)) = tags
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(text))
-    {
-        return Ok(Address::Tag(*tag));
-    }
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        return Ok(Address::Prefix(address.into()));
-    }
-    let word = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    if word && !text.contains(['/', ':']) {
-        return Err(ArmError::new(
-            "NotSupported",
-            format!(
-                "The service tag '{}' is not supported yet: write its prefixes.",
-                cut(text)
-            ),
-        ));
-    }
-    let prefix = prefix::parse(text).map_err(|error| bad_address(error.message))?;
-    Ok(Address::Prefix(prefix))
-}
-
-fn bad_address(message: String) -> ArmError {
-    ArmError::new("SecurityRuleInvalidAddressPrefix", message)
-}
-
-/// `*`, `80` or `1000-2000`.
-fn port_range(text: &str) -> Result<PortRange, ArmError> {
-    let text = text.trim();
-    if text == "*" {
-        return Ok(PortRange::ANY);
-    }
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| {
-        let text = text.trim();
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|_| digits)
-    };
-    match (port(first), port(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(PortRange { first, last }),
-        _ => Err(ArmError::new(
-            "SecurityRuleInvalidPortRange",
-            format!(
-                "'{}' is no port or range of ports: write *, a number from 0 to 65535, or two like \
-                 1000-2000.",
-                cut(text)
-            ),
-        )),
-    }
-}
-
-/// Sorted, and with neighbours and overlaps merged.
-fn merged(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
-    ranges.sort_unstable();
-    let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.first <= last.last.saturating_add(1) => {
-                last.last = last.last.max(range.last);
-            }
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn port_ranges_are_read_and_merged() {
-        for text in [
-            "", "a", "80-", "-80", "2-1", "65536", "+1", "1-2-3", "80,81",
-        ] {
-            let error = port_range(text).unwrap_err();
-            assert_eq!(error.code, "SecurityRuleInvalidPortRange", "{text}");
-        }
-        let ranges =
-            ["90-100", "80", "81-85", "95-110", "65535", "0"].map(|text| port_range(text).unwrap());
-        let shown: Vec<(u16, u16)> = merged(ranges.into())
-            .iter()
-            .map(|range| (range.first, range.last))
-            .collect();
-        assert_eq!(shown, [(0, 0), (80, 85), (90, 110), (65_535, 65_535)]);
-        assert_eq!(
-            merged(vec![PortRange::ANY, PortRange::ANY]),
-            [PortRange::ANY]
-        );
+        groups.sort_unstable();
+        groups.dedup();
+        groups
     }
 }

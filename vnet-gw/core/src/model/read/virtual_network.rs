@@ -26,8 +26,7 @@ const VIRTUAL_NETWORK: Schema = &[
     ("dhcpOptions", READ),
     ("subnets", READ),
     ("virtualNetworkPeerings", READ),
-    // Of flow records, which live only where there are security groups.
-    ("flowTimeoutInMinutes", HARMLESS),
+    ("flowTimeoutInMinutes", READ),
     ("resourceGuid", QUIET),
     ("provisioningState", QUIET),
     ("enableDdosProtection", REFUSED),
@@ -133,11 +132,16 @@ impl Reader<'_> {
             ));
         }
         let dns_servers = self.dns_servers(&object);
+        let minutes = VirtualNetwork::FLOW_TIMEOUTS;
+        let minutes = u64::from(*minutes.start())..=u64::from(*minutes.end());
+        let flow_timeout = object.integer("flowTimeoutInMinutes", minutes, self.errors);
+        let flow_timeout = flow_timeout.and_then(|minutes| u8::try_from(minutes).ok());
         let network = VirtualNetwork {
             id: id.clone(),
             location: normalise_location(envelope.location.unwrap_or(self.location)),
             address_space,
             dns_servers,
+            flow_timeout: flow_timeout.unwrap_or(VirtualNetwork::FLOW_TIMEOUT),
             subnets: BTreeMap::new(),
             peerings: BTreeMap::new(),
             tags: envelope.tags.clone(),
@@ -240,10 +244,17 @@ impl Reader<'_> {
                 path,
             ));
         }
-        self.security_group(
-            &object,
-            id.name().eq_ignore_ascii_case(Subnet::GATEWAY_SUBNET),
-        );
+        let network_security_group = self.security_group(&object, id);
+        if network_security_group.is_some()
+            && id.name().eq_ignore_ascii_case(Subnet::GATEWAY_SUBNET)
+        {
+            let error = ArmError::new(
+                "NetworkSecurityGroupCannotBeAttachedToGatewaySubnet",
+                "A network security group cannot be associated with GatewaySubnet: remove it.",
+            );
+            self.errors
+                .push(error.at(path.key("networkSecurityGroup").to_string()));
+        }
         let route_table = object
             .reference("routeTable", self.errors)
             .and_then(|text| {
@@ -255,6 +266,7 @@ impl Reader<'_> {
             id: id.clone(),
             address_prefixes,
             route_table,
+            network_security_group,
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn together<'a>(
     let (mut networks, mut interfaces, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
     let (mut virtual_networks, mut route_tables) = (Vec::new(), Vec::new());
     let (mut security_groups, mut addresses, mut sites) = (Vec::new(), Vec::new(), Vec::new());
-    let mut connections = Vec::new();
+    let (mut application_groups, mut connections) = (Vec::new(), Vec::new());
     for fragment in fragments {
         let resource = &fragment.resource;
         let id = resource.id();
@@ -77,6 +77,9 @@ pub(super) fn together<'a>(
             }
             Resource::RouteTable(table) => route_tables.push((id, Arc::clone(table))),
             Resource::NetworkSecurityGroup(group) => security_groups.push((id, group.clone())),
+            Resource::ApplicationSecurityGroup(group) => {
+                application_groups.push((id, group.clone()))
+            }
             Resource::PublicIpAddress(address) => addresses.push((id, address.clone())),
             Resource::VirtualNetworkGateway(draft) => gateways.push(draft),
             Resource::LocalNetworkGateway(site) => sites.push((id, site.clone())),
@@ -88,6 +91,7 @@ pub(super) fn together<'a>(
     topology.virtual_networks = BTreeMap::from_iter(virtual_networks);
     topology.route_tables = BTreeMap::from_iter(route_tables);
     topology.network_security_groups = BTreeMap::from_iter(security_groups);
+    topology.application_security_groups = BTreeMap::from_iter(application_groups);
     topology.public_ip_addresses = BTreeMap::from_iter(addresses);
     topology.local_network_gateways = BTreeMap::from_iter(sites);
     gateway::check_public_addresses(&topology.public_ip_addresses, errors);
@@ -114,6 +118,7 @@ pub(super) fn together<'a>(
     );
     topology.network_interfaces =
         network_interface::settle(&interfaces, &topology.virtual_networks, &locations, errors);
+    network_security_group::check(&topology, &interfaces, &locations, errors);
     let ends = connection::Ends {
         networks: &topology.virtual_networks,
         gateways: &topology.virtual_network_gateways,

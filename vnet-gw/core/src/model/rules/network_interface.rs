@@ -172,6 +172,22 @@ pub(super) fn check_own(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) 
             return false;
         }
     }
+    for pair in configurations.windows(2) {
+        let [first, second] = pair else { continue };
+        if first.application_security_groups != second.application_security_groups {
+            let message = format!(
+                "The ipConfigurations '{}' and '{}' are in different application security groups: \
+                 put all of them into the same.",
+                first.name, second.name
+            );
+            errors.push(error(
+                "AllIpConfigurationsOnANicMustBelongToTheSameApplicationSecurityGroups",
+                &draft.id,
+                message,
+            ));
+            return false;
+        }
+    }
     let said: Vec<usize> = (0..configurations.len())
         .filter(|index| configurations[*index].primary == Some(true))
         .collect();

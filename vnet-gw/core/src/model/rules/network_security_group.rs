@@ -1,7 +1,23 @@
-//! Network security groups (rule C "NSG").
+//! Network security groups, application security groups, and what they are associated with (rule C
+//! "NSG").
 
-use super::error;
-use crate::model::{NetworkSecurityGroup, error::Errors};
+use std::collections::hash_map::Entry;
+
+use super::{Locations, check_location, check_locations, error, not_found};
+use crate::{
+    hash::FastMap,
+    model::{
+        NetworkSecurityGroup, ResourceId, SecurityRuleAddresses, Topology, error::Errors,
+        read::NetworkInterfaceDraft,
+    },
+};
+
+/// A network interface, and where it is.
+type Interface<'a> = (&'a NetworkInterfaceDraft, Option<&'a str>);
+
+/// The virtual network that the interfaces of an application security group are in, by the key of
+/// its id, and one of them.
+type Homes<'a> = FastMap<&'a ResourceId, (&'a str, &'a ResourceId)>;
 
 /// Orders the rules as they are asked: by direction, then priority. Equal ones are refused.
 pub(super) fn sort(group: &mut NetworkSecurityGroup, errors: &mut Errors) {
@@ -19,4 +35,128 @@ pub(super) fn sort(group: &mut NetworkSecurityGroup, errors: &mut Errors) {
             errors.push(error("SecurityRuleConflict", &group.id, message));
         }
     }
+}
+
+/// Every group that is referred to is there and in the same region; the interfaces of an application
+/// security group are in one virtual network, and so are those at both ends of a rule.
+pub(super) fn check(
+    topology: &Topology,
+    interfaces: &[Interface<'_>],
+    locations: &Locations<'_>,
+    errors: &mut Errors,
+) {
+    for vnet in topology.virtual_networks.values() {
+        for subnet in vnet.subnets.values() {
+            if let Some(group) = &subnet.network_security_group
+                && is_there(topology, group, &subnet.id, errors)
+            {
+                check_location(group, &vnet.id, locations, errors);
+            }
+        }
+    }
+    let mut homes = Homes::default();
+    for (interface, location) in interfaces {
+        let both = |group| location.zip(locations.get(group).copied());
+        if let Some(group) = &interface.network_security_group
+            && is_there(topology, group, &interface.id, errors)
+        {
+            check_locations(&interface.id, group, both(group), errors);
+        }
+        let Some(first) = interface.ip_configurations.first() else {
+            continue;
+        };
+        let network = first.subnet.parent_key();
+        for group in &first.application_security_groups {
+            if !is_known(topology, group, &interface.id, errors) {
+                continue;
+            }
+            check_locations(&interface.id, group, both(group), errors);
+            match homes.entry(group) {
+                Entry::Vacant(entry) => {
+                    entry.insert((network, &interface.id));
+                }
+                Entry::Occupied(entry) if entry.get().0 != network => {
+                    let other = entry.get().1;
+                    let message = format!(
+                        "The network interface {other}, which is in {group} too, is in another \
+                         virtual network: use an application security group for each."
+                    );
+                    errors.push(error(DIFFERENT_NETWORKS, &interface.id, message));
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+    }
+    for group in topology.network_security_groups.values() {
+        check_rules(topology, group, &homes, locations, errors);
+    }
+}
+
+const DIFFERENT_NETWORKS: &str = "ApplicationSecurityGroupsNotInSameVirtualNetwork";
+
+fn check_rules(
+    topology: &Topology,
+    group: &NetworkSecurityGroup,
+    homes: &Homes<'_>,
+    locations: &Locations<'_>,
+    errors: &mut Errors,
+) {
+    for rule in &group.rules {
+        let mut home: Option<(&str, &ResourceId)> = None;
+        for end in [&rule.source, &rule.destination] {
+            let SecurityRuleAddresses::ApplicationSecurityGroups(groups) = &end.addresses else {
+                continue;
+            };
+            for other in groups {
+                if !is_known(topology, other, &group.id, errors) {
+                    continue;
+                }
+                check_location(&group.id, other, locations, errors);
+                let Some((network, _)) = homes.get(other) else {
+                    continue;
+                };
+                match home {
+                    Some((first, known)) if first != *network => {
+                        let message = format!(
+                            "The security rule '{}' has the application security groups {known} \
+                             and {other}, whose network interfaces are in different virtual \
+                             networks: write a rule for each.",
+                            rule.name
+                        );
+                        errors.push(error(DIFFERENT_NETWORKS, &group.id, message));
+                    }
+                    _ => home = Some((network, other)),
+                }
+            }
+        }
+    }
+}
+
+fn is_there(
+    topology: &Topology,
+    group: &ResourceId,
+    whose: &ResourceId,
+    errors: &mut Errors,
+) -> bool {
+    let known = &topology.network_security_groups;
+    let found = known.contains_key(group);
+    if !found {
+        not_found("network security group", group, whose, known.keys(), errors);
+    }
+    found
+}
+
+fn is_known(
+    topology: &Topology,
+    group: &ResourceId,
+    whose: &ResourceId,
+    errors: &mut Errors,
+) -> bool {
+    let known = &topology.application_security_groups;
+    let found = known.contains_key(group);
+    if !found {
+        let noun = "application security group";
+        not_found(noun, group, whose, known.keys(), errors);
+    }
+    found
 }
