@@ -36,6 +36,10 @@ fn network() -> State {
             "sourceAddressPrefix": "*", "sourcePortRange": "*",
             "destinationAddressPrefix": "*", "destinationPortRanges": ["80", "443"]}}]},
     }));
+    resources.push(json!({
+        "type": "Microsoft.Network/applicationSecurityGroups", "name": "ASG1",
+        "location": "westeurope",
+    }));
     let documents = resources.iter().map(document);
     State {
         topology: Arc::new(topology),
@@ -120,6 +124,7 @@ shown! {
     a_route: "routeTables/RT1/routes/through-the-appliance" is "route.json",
     a_security_group: "networkSecurityGroups/NSG1" is "security_group.json",
     a_security_rule: "networkSecurityGroups/NSG1/securityRules/web" is "security_rule.json",
+    an_application_security_group: "applicationSecurityGroups/asg1" is "application_security_group.json",
     a_public_address: "publicIPAddresses/PIP1" is "public_ip_address.json",
     a_gateway: "virtualNetworkGateways/GW1" is "gateway.json",
     a_local_network_gateway: "localNetworkGateways/Site" is "local_network_gateway.json",
