@@ -32,6 +32,12 @@ pub(super) struct Opener {
     out: mpsc::Sender<FromWorker>,
 }
 
+/// What a batch was.
+pub(super) struct Opened {
+    /// There were super-packets of TCP in it.
+    pub(super) bulk: bool,
+}
+
 impl Opener {
     pub(super) fn new(bucket: Bucket, out: mpsc::Sender<FromWorker>) -> Self {
         Self {
@@ -41,21 +47,23 @@ impl Opener {
         }
     }
 
-    /// Opens one batch of what came from the underlay; false if nothing did.
+    /// Opens one batch of what came from the underlay, if anything did.
     pub(super) fn open(
         &mut self,
         tunnels: &mut Tunnels,
         underlay: &mut dyn Underlay,
         port: &mut dyn Port,
         counters: &Counters,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Opened>> {
         let coalesces = port.limits().segments > 1;
         let received = underlay.receive()?;
         if received.datagrams.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut errors = 0;
+        let mut bulk = false;
         let mut write = |arena: &[u8], header: VirtioHeader, parts: &[Range<usize>]| {
+            bulk |= header.is_tcp_super();
             if let Err(error) = port.write(&header, arena, parts) {
                 log::debug!("writing to the gateway port: {error}");
                 errors += 1;
@@ -79,7 +87,7 @@ impl Opener {
         }
         self.coalescer.finish(arena, write);
         counters.port_write_errors.add(errors);
-        Ok(true)
+        Ok(Some(Opened { bulk }))
     }
 
     /// Where in the packet the inner one is that may go to the port.

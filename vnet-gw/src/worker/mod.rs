@@ -9,6 +9,7 @@ mod counters;
 mod handle;
 mod inbound;
 mod outbound;
+mod priority;
 mod report;
 mod routes;
 mod spi_table;

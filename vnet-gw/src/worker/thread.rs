@@ -23,6 +23,7 @@ use super::{
     handle::{Configuration, Message},
     inbound::Opener,
     outbound::Sealer,
+    priority::Priority,
     report::Reporter,
     tunnels::Tunnels,
 };
@@ -86,6 +87,9 @@ struct Gateway {
     sealer: Sealer,
     opener: Opener,
     reporter: Reporter,
+    priority: Priority,
+    /// TCP's super-packets passed in this turn.
+    bulk: bool,
     bandwidth: Option<u64>,
     /// The port brought one packet at a time lately.
     sparse: bool,
@@ -110,6 +114,8 @@ impl Gateway {
             sealer: Sealer::new(Bucket::new(bandwidth, now), Bucket::of_errors(now)),
             opener: Opener::new(Bucket::new(bandwidth, now), shared.out.clone()),
             reporter: Reporter::new(shared.out.clone(), now),
+            priority: Priority::new(now),
+            bulk: false,
             bandwidth,
             sparse: true,
             measured: now,
@@ -153,6 +159,7 @@ impl Gateway {
             self.opener.bucket.fill(now);
             self.outward()?;
             self.inward()?;
+            self.priority.turn(std::mem::take(&mut self.bulk), now);
             self.keep_house(now);
         }
     }
@@ -174,6 +181,7 @@ impl Gateway {
             underlay,
             tunnels,
             sealer,
+            bulk,
             sparse,
             ..
         } = self;
@@ -184,6 +192,7 @@ impl Gateway {
                 break;
             };
             count += 1;
+            *bulk |= inner.offload.is_tcp_super();
             let reply = sealer.seal(&inner.offload, inner.packet, tunnels, underlay, counters);
             if let Some(reply) = reply {
                 let whole = 0..reply.len();
@@ -211,13 +220,14 @@ impl Gateway {
             underlay,
             tunnels,
             opener,
+            bulk,
             ..
         } = self;
         let (port, underlay) = (&mut **port, &mut **underlay);
         for _ in 0..BATCHES {
             match opener.open(tunnels, underlay, port, &self.shared.counters) {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(Some(opened)) => *bulk |= opened.bulk,
+                Ok(None) => break,
                 // Of a socket that tells of an earlier mishap; what comes next is not touched by it.
                 Err(error) => {
                     log::debug!("receiving ESP: {error}");

@@ -52,6 +52,11 @@ impl VirtioHeader {
         [self.flags, self.gso_type, a, b, c, d, e, f, g, h]
     }
 
+    /// Several segments of TCP in one.
+    pub const fn is_tcp_super(&self) -> bool {
+        matches!(self.gso_type & !gso::ECN, gso::TCP_V4 | gso::TCP_V6)
+    }
+
     pub const fn needs_checksum(&self) -> bool {
         self.flags & NEEDS_CSUM != 0
     }
