@@ -48,6 +48,7 @@ impl Api {
                 self.action(call, &target, Permission::Read, words[0])?;
                 Ok(Json(json!({ "value": [] })).into_response())
             }
+            (Kind::NetworkWatcher, [action]) => self.watch(call, &target, action).await,
             (Kind::NetworkInterface, ["effectiveroutetable"]) => {
                 self.effective_routes(call, &target)
             }
@@ -77,7 +78,7 @@ impl Api {
         }
     }
 
-    fn may(
+    pub(super) fn may(
         &self,
         call: &Call,
         target: &Target,

@@ -170,6 +170,9 @@ impl Api {
             None => &NoLive,
         };
         let state = self.engine.state();
+        if kind == Kind::NetworkWatcher {
+            return self.watchers(call, &state, &scope, &page);
+        }
         match &scope {
             Scope::Subscription(subscription) => self.must_know(&state, subscription)?,
             Scope::Group(group) => group_exists(call, &state, group)?,

@@ -37,6 +37,7 @@ mod start;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 pub use call::{Call, Peer, Query, RequestIds};
 pub use metrics::ApiMetrics;
@@ -193,6 +194,10 @@ impl Api {
                 self.deployment_operations(call, &group, &rest).await
             }
             Route::Tags(scope) => self.tags(call, &scope).await,
+            Route::Machines(subscription, group) => {
+                self.machines(call, &subscription, group.as_ref())
+            }
+            Route::Machine(path) => self.machine(call, &path),
             Route::List => self.list(call).await,
             Route::Resource => self.resource(call).await,
             Route::Below(resource, below) => self.below(call, &resource, &below).await,

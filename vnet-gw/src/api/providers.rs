@@ -33,12 +33,13 @@ const VERSIONS: &[&str] = &[
 
 const NETWORK: &str = "Microsoft.Network";
 const RESOURCES: &str = "Microsoft.Resources";
+const COMPUTE: &str = "Microsoft.Compute";
 
 impl Api {
     pub(super) fn providers(&self, call: &Call, subscription: Option<&str>) -> Answer {
         only(call, &["GET"])?;
-        let all =
-            [NETWORK, RESOURCES].map(|namespace| self.shown_provider(subscription, namespace));
+        let all = [NETWORK, RESOURCES, COMPUTE]
+            .map(|namespace| self.shown_provider(subscription, namespace));
         Ok(Json(json!({ "value": all })).into_response())
     }
 
@@ -82,6 +83,7 @@ impl Api {
                 .map(|kind| row(&kind.segments().join("/"), kind.parent().is_none()))
                 .chain([row("locations", false), row("locations/operations", false)])
                 .collect(),
+            COMPUTE => vec![row("virtualMachines", false)],
             _ => [
                 "deployments",
                 "resourceGroups",
@@ -104,15 +106,15 @@ impl Api {
 }
 
 fn known(namespace: &str) -> Result<&'static str, Refusal> {
-    [NETWORK, RESOURCES]
+    [NETWORK, RESOURCES, COMPUTE]
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(namespace))
         .ok_or_else(|| {
             Refusal::missing(
                 "InvalidResourceNamespace",
                 format!(
-                    "The resource namespace '{namespace}' is not served here: {NETWORK} and \
-                     {RESOURCES} are."
+                    "The resource namespace '{namespace}' is not served here: {NETWORK}, \
+                     {RESOURCES} and {COMPUTE} are."
                 ),
             )
         })

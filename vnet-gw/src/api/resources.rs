@@ -17,7 +17,7 @@ use vnet_gw_core::{
 use super::{
     Answer, Api, Call, Refusal,
     changes::{operation, subscription_of, with_warnings},
-    only, read_tags,
+    only, read_tags, watcher,
 };
 use crate::{
     engine::{Carried, Receipt, forget},
@@ -79,7 +79,7 @@ impl Api {
         let receipt = self
             .submit(
                 call,
-                vec![Change::Put(put)],
+                self.with_watcher(&target, Change::Put(put)),
                 &operation(target.kind, "write"),
                 target.id.as_str(),
                 Vec::new(),
@@ -109,7 +109,7 @@ impl Api {
         let receipt = self
             .submit(
                 call,
-                vec![change],
+                self.with_watcher(&target, change),
                 &operation(target.kind, "write"),
                 target.id.as_str(),
                 Vec::new(),
@@ -118,6 +118,14 @@ impl Api {
         let warnings = self.carried(receipt).await?;
         let value = self.shown(&target).await?;
         Ok(with_warnings(with_etag(StatusCode::OK, value), &warnings))
+    }
+
+    /// The change of a resource; before one to a network watcher that nobody made, or below it, what
+    /// makes that.
+    fn with_watcher(&self, target: &Target, change: Change) -> Vec<Change> {
+        let mut changes = watcher::made(&self.engine.state(), target);
+        changes.push(change);
+        changes
     }
 
     async fn delete(&self, call: &Call, target: Target) -> Answer {
@@ -160,7 +168,7 @@ impl Api {
             mut carried,
         } = receipt;
         forget(state);
-        let outcome = outcomes.first();
+        let outcome = outcomes.last();
         let status = match outcome {
             Some(Outcome::Created) => StatusCode::CREATED,
             _ => StatusCode::OK,
@@ -209,7 +217,9 @@ impl Api {
             None => &NoLive,
         };
         let state = self.engine.state();
-        let shown = view::show(&state, target, live).ok_or_else(|| missing(&state, target));
+        let shown = view::show(&state, target, live);
+        let shown = shown.or_else(|| watcher::with_implicit(&state, target));
+        let shown = shown.ok_or_else(|| missing(&state, target));
         forget(state);
         shown
     }

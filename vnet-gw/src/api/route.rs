@@ -31,6 +31,10 @@ pub(super) enum Route {
     DeploymentOperations(GroupId, Vec<String>),
     /// `providers/Microsoft.Resources/tags/default` of a resource or a group.
     Tags(String),
+    /// Virtual machines of a subscription, or of a group.
+    Machines(String, Option<GroupId>),
+    /// A virtual machine.
+    Machine(String),
     /// All of a type, in a group or in another resource.
     List,
     /// A resource.
@@ -124,6 +128,26 @@ impl Route {
                 "deployments",
                 ..,
             ] => Self::Deployments(Scope::Subscription(owned(1)), rest(5)),
+            [
+                "subscriptions",
+                _,
+                "providers",
+                "microsoft.compute",
+                "virtualmachines",
+            ] => Self::Machines(owned(1), None),
+            [
+                "subscriptions",
+                _,
+                "resourcegroups",
+                _,
+                "providers",
+                "microsoft.compute",
+                "virtualmachines",
+                name @ ..,
+            ] if name.len() <= 1 => match name {
+                [] => Self::Machines(owned(1), Some(group()?)),
+                _ => Self::Machine(path.to_string()),
+            },
             ["subscriptions", _, "providers", _, _] => Self::List,
             ["subscriptions", _, "resourcegroups", _] => Self::Group(group()?),
             ["subscriptions", _, "resourcegroups", _, "resources"] => {

@@ -63,6 +63,7 @@ pub(super) const fn read_only(kind: Kind) -> &'static [&'static str] {
             "egressBytesTransferred",
             "ingressBytesTransferred",
         ],
+        Kind::NetworkWatcher => &["runningOperationIds"],
         Kind::SecurityRule
         | Kind::ApplicationSecurityGroup
         | Kind::VirtualNetworkGateway

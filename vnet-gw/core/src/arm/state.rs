@@ -9,7 +9,10 @@ use super::{
     view::References,
 };
 use crate::{
-    model::{ArmError, Errors, ReadDocument, ResourceId, Topology, read_document, settle},
+    model::{
+        ArmError, Errors, ReadDocument, ResourceId, Topology, normalise_location, read_document,
+        settle,
+    },
     secret::Secret,
 };
 
@@ -123,6 +126,17 @@ impl State {
     pub fn provisioning(&self, document: &ResourceId) -> ProvisioningState {
         let unsettled = self.unsettled.get(document).copied();
         unsettled.unwrap_or(ProvisioningState::Succeeded)
+    }
+
+    /// Where a resource is, as Azure writes it; where none was written, that of its group.
+    pub fn location(&self, document: &Document) -> Option<String> {
+        match json::text(&document.body, "location") {
+            Some(written) => Some(normalise_location(written)),
+            None => {
+                let group = self.groups.get(&GroupId::of(&document.id))?;
+                Some(group.location.clone())
+            }
+        }
     }
 
     /// A top-level resource.

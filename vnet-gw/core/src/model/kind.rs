@@ -18,12 +18,13 @@ pub enum Kind {
     VirtualNetworkGateway,
     LocalNetworkGateway,
     Connection,
+    NetworkWatcher,
 }
 
 pub(super) const PROVIDER: &str = "Microsoft.Network";
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::VirtualNetwork,
         Self::Subnet,
         Self::VirtualNetworkPeering,
@@ -37,6 +38,7 @@ impl Kind {
         Self::VirtualNetworkGateway,
         Self::LocalNetworkGateway,
         Self::Connection,
+        Self::NetworkWatcher,
     ];
 
     /// `Microsoft.Network/virtualNetworks/subnets`
@@ -57,6 +59,7 @@ impl Kind {
             Self::VirtualNetworkGateway => "Microsoft.Network/virtualNetworkGateways",
             Self::LocalNetworkGateway => "Microsoft.Network/localNetworkGateways",
             Self::Connection => "Microsoft.Network/connections",
+            Self::NetworkWatcher => "Microsoft.Network/networkWatchers",
         }
     }
 
@@ -78,6 +81,7 @@ impl Kind {
             Self::VirtualNetworkGateway => &["virtualNetworkGateways"],
             Self::LocalNetworkGateway => &["localNetworkGateways"],
             Self::Connection => &["connections"],
+            Self::NetworkWatcher => &["networkWatchers"],
         }
     }
 
@@ -125,6 +129,7 @@ impl Kind {
             Self::VirtualNetworkGateway => "virtual network gateway",
             Self::LocalNetworkGateway => "local network gateway",
             Self::Connection => "connection",
+            Self::NetworkWatcher => "network watcher",
         }
     }
 

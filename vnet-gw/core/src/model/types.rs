@@ -251,6 +251,12 @@ pub struct NetworkInterface {
     pub tags: BTreeMap<String, String>,
 }
 
+impl NetworkInterface {
+    /// Names the virtual machine that it is in: a name in its resource group, or a full id. Without
+    /// it an interface is in a virtual machine of its own name.
+    pub const TAG_MACHINE: &str = "vnet-gw:vm";
+}
+
 /// `properties.ipConfigurations[]` of a networkInterface
 #[derive(Clone, Debug, PartialEq)]
 pub struct IpConfiguration {

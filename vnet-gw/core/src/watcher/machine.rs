@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::model::{NetworkInterface, ResourceId, Topology};
 
-/// Names the virtual machine that a networkInterface is in: a name in the NIC's resource group, or
-/// a full id. Without it a NIC is in a virtual machine of its own name, alone.
-pub const TAG: &str = "vnet-gw:vm";
-
 const TYPE: &str = "Microsoft.Compute/virtualMachines";
 
 /// `Microsoft.Compute/virtualMachines`, as far as it follows from networkInterfaces.
@@ -20,14 +16,8 @@ pub struct Machine<'a> {
 
 /// The id of the virtual machine that the NIC is in.
 pub fn machine_of(nic: &NetworkInterface) -> ResourceId {
-    let tag = nic
-        .tags
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(TAG));
-    let named = tag
-        .map(|(_, value)| value.trim())
-        .filter(|name| !name.is_empty());
-    match named {
+    let tag = nic.tags.get(NetworkInterface::TAG_MACHINE);
+    match tag.map(|name| name.trim()) {
         Some(id) if id.starts_with('/') => ResourceId::new(id),
         name => {
             let name = name.unwrap_or_else(|| nic.id.name());

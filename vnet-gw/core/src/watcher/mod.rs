@@ -7,6 +7,7 @@
 //! other.
 
 mod machine;
+mod next_hop;
 mod packet;
 mod path;
 mod predictor;
@@ -14,7 +15,8 @@ mod predictor;
 mod tests;
 mod walk;
 
-pub use machine::{Machine, TAG as MACHINE_TAG, machine, machine_of, machines};
+pub use machine::{Machine, machine, machine_of, machines};
+pub use next_hop::next_hop;
 pub use packet::Packet;
 pub use path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, RouteBy, Step, Taken};
 pub use predictor::Predictor;

@@ -260,6 +260,27 @@ fn devices() {
 }
 
 #[test]
+fn virtual_machines() {
+    let in_machine = |name: &str| {
+        with(
+            nic("a", FRONT_END, ""),
+            "/tags",
+            json!({"vnet-gw:vm": name}),
+        )
+    };
+    let group = "/subscriptions/s/resourceGroups/g/providers";
+    let id = format!("{group}/Microsoft.Compute/virtualMachines/box");
+    for name in ["box", "b.o-x_1", &id] {
+        good(&[vnet1(), in_machine(name)]);
+    }
+    let network = format!("{group}/Microsoft.Network/virtualMachines/box");
+    let longer = format!("{id}/extensions/x");
+    for bad in ["", " ", "a b", "/box", "-box", &network, &longer] {
+        refused(&[vnet1(), in_machine(bad)], "InvalidTag", "tags.vnet-gw:vm");
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_is_told() {
     let mut resources = vec![vnet1()];
     resources.extend((0..60).map(|n| nic(&format!("nic{n}"), FRONT_END, "10.9.9.9")));

@@ -3,6 +3,7 @@
 mod bad;
 mod deployments;
 mod resources;
+mod watcher;
 
 use std::sync::Arc;
 

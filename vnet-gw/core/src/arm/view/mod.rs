@@ -34,8 +34,8 @@ pub use index::References;
 pub use list::list;
 pub use network_interface::effective_routes;
 
-use super::{Document, GroupId, ProvisioningState, State, Target};
-use crate::model::{Kind, ResourceId, normalise_location};
+use super::{Document, ProvisioningState, State, Target};
+use crate::model::{Kind, ResourceId};
 use written::{Identity, Properties, envelope, field};
 
 /// What only the running daemon knows.
@@ -138,6 +138,9 @@ impl View<'_> {
             }
             Kind::VirtualNetworkGateway => self.virtual_network_gateway(&mut properties),
             Kind::Connection => self.connection(&mut properties),
+            Kind::NetworkWatcher => {
+                properties.set("runningOperationIds", Vec::<Value>::new());
+            }
             // Local network gateways and application security groups are what was written.
             _ => {}
         }
@@ -176,15 +179,8 @@ impl View<'_> {
         Properties::of(item, names::of(kind), without, self.provisioning)
     }
 
-    /// As Azure writes it; where none was written, that of the group.
     fn location(&self) -> Option<String> {
-        match field(&self.document.body, "location").and_then(Value::as_str) {
-            Some(written) => Some(normalise_location(written)),
-            None => {
-                let group = self.state.groups.get(&GroupId::of(&self.document.id))?;
-                Some(group.location.clone())
-            }
-        }
+        self.state.location(self.document)
     }
 
     /// With the document's etag, which its parts share.

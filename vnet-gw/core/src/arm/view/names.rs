@@ -21,6 +21,7 @@ pub(super) const fn of(kind: Kind) -> &'static [&'static str] {
         Kind::VirtualNetworkGateway => VIRTUAL_NETWORK_GATEWAY,
         Kind::LocalNetworkGateway => LOCAL_NETWORK_GATEWAY,
         Kind::Connection => CONNECTION,
+        Kind::NetworkWatcher => NETWORK_WATCHER,
     }
 }
 
@@ -122,6 +123,9 @@ pub(super) const VIRTUAL_NETWORK: &[&str] = &[
     "defaultPublicNatGateway",
     "summarizedGatewayPrefixes",
 ];
+
+/// `NetworkWatcherPropertiesFormat`
+pub(super) const NETWORK_WATCHER: &[&str] = &["provisioningState", "runningOperationIds"];
 
 /// `SubnetPropertiesFormat`
 pub(super) const SUBNET: &[&str] = &[

@@ -7,6 +7,7 @@ use crate::{
     arm::State,
     effective::{EffectiveError, EffectiveRouteTable, effective_routes_of_nic},
     model::{self, ResourceId},
+    watcher::machine_of,
 };
 
 /// The answer to `effectiveRouteTable` of a NIC (rules B1 to B8).
@@ -37,6 +38,8 @@ impl View<'_> {
         if let Some(nic) = nic {
             properties.set("macAddress", mac_address(nic.mac_address));
             properties.set("enableIPForwarding", nic.enable_ip_forwarding);
+            let machine = machine_of(nic);
+            properties.set("virtualMachine", json!({ "id": machine.as_str() }));
         }
         self.reference(properties, "networkSecurityGroup");
         for (name, value) in [

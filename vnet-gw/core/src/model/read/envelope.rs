@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ArmError, Kind, ResourceId,
+    ArmError, Kind, NetworkInterface, ResourceId,
     error::{Errors, cut},
     object::{HARMLESS, Object, QUIET, READ, REFUSED, Schema, format_error},
     path::Path,
@@ -64,7 +64,7 @@ const TAG_PREFIX: &str = "vnet-gw:";
 
 const fn tags_of(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::NetworkInterface => &[TAG_DEVICE, TAG_HOST],
+        Kind::NetworkInterface => &[TAG_DEVICE, TAG_HOST, NetworkInterface::TAG_MACHINE],
         Kind::VirtualNetworkGateway => &[TAG_HOST, TAG_BANDWIDTH],
         Kind::Connection => &[
             TAG_LOCAL_ID,

@@ -30,6 +30,7 @@ pub(in crate::model) struct Draft {
     pub(in crate::model) local_network_gateways: BTreeMap<ResourceId, LocalNetworkGateway>,
     /// What follows from their other end is not filled in yet.
     pub(in crate::model) connections: BTreeMap<ResourceId, Connection>,
+    pub(in crate::model) network_watchers: BTreeSet<ResourceId>,
     /// The locations that are written, lower case and without spaces.
     pub(in crate::model) locations: BTreeMap<ResourceId, String>,
 }
@@ -105,6 +106,7 @@ pub(in crate::model) enum Resource {
     VirtualNetworkGateway(VirtualNetworkGatewayDraft),
     LocalNetworkGateway(Shared<LocalNetworkGateway>),
     Connection(Shared<Connection>),
+    NetworkWatcher(ResourceId),
 }
 
 impl Resource {
@@ -119,6 +121,7 @@ impl Resource {
             Self::VirtualNetworkGateway(draft) => &draft.id,
             Self::LocalNetworkGateway(site) => &site.id,
             Self::Connection(connection) => &connection.id,
+            Self::NetworkWatcher(id) => id,
         }
     }
 
@@ -176,7 +179,8 @@ impl Resource {
             Self::RouteTable(_)
             | Self::ApplicationSecurityGroup(_)
             | Self::PublicIpAddress(_)
-            | Self::LocalNetworkGateway(_) => {}
+            | Self::LocalNetworkGateway(_)
+            | Self::NetworkWatcher(_) => {}
         }
     }
 }
@@ -227,6 +231,11 @@ impl Draft {
                 self.connections
                     .into_values()
                     .map(|connection| Resource::Connection(connection.into())),
+            )
+            .chain(
+                self.network_watchers
+                    .into_iter()
+                    .map(Resource::NetworkWatcher),
             );
         shared
             .map(|resource| Fragment {

@@ -8,6 +8,7 @@ mod ipsec_policy;
 mod local_network_gateway;
 mod network_interface;
 mod network_security_group;
+mod network_watcher;
 mod public_ip_address;
 mod route_table;
 mod security_rule;
@@ -123,6 +124,7 @@ impl Reader<'_> {
             Kind::VirtualNetworkGateway => self.virtual_network_gateway(envelope),
             Kind::LocalNetworkGateway => self.local_network_gateway(envelope),
             Kind::Connection => self.connection(envelope),
+            Kind::NetworkWatcher => self.network_watcher(envelope),
             // Read with their parents.
             Kind::Subnet | Kind::VirtualNetworkPeering | Kind::Route | Kind::SecurityRule => {}
         }

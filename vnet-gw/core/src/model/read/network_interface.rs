@@ -129,6 +129,24 @@ impl NetworkInterfaceDraft {
     }
 }
 
+const MACHINES: &str = "providers/Microsoft.Compute/virtualMachines";
+
+/// Whether a virtual machine can be called that: a name, or an id.
+fn is_machine(text: &str) -> bool {
+    let is_name = |name: &str| check_name("virtual machine", name, 1, 64).is_ok();
+    if !text.starts_with('/') {
+        return is_name(text);
+    }
+    let segments: Vec<&str> = text.trim_matches('/').split('/').collect();
+    let [subscriptions, _, groups, _, rest @ .., name] = segments.as_slice() else {
+        return false;
+    };
+    subscriptions.eq_ignore_ascii_case("subscriptions")
+        && groups.eq_ignore_ascii_case("resourceGroups")
+        && rest.join("/").eq_ignore_ascii_case(MACHINES)
+        && is_name(name)
+}
+
 impl Reader<'_> {
     pub(super) fn network_interface(&mut self, envelope: &Envelope<'_>) {
         let id = &envelope.id;
@@ -164,6 +182,18 @@ impl Reader<'_> {
             self.errors.push(envelope.tag_error(TAG_DEVICE, message));
         }
         let host = envelope.host(self.errors);
+        let machine = envelope.tags.get(NetworkInterface::TAG_MACHINE);
+        if let Some(machine) = machine.map(|machine| machine.trim())
+            && !is_machine(machine)
+        {
+            let message = format!(
+                "'{}' cannot be a virtual machine: give a name of 1 to 64 letters, digits, '.', '-' \
+                 and '_', or an id, /subscriptions/…/resourceGroups/…/{MACHINES}/….",
+                cut(machine)
+            );
+            let error = envelope.tag_error(NetworkInterface::TAG_MACHINE, message);
+            self.errors.push(error);
+        }
         self.draft.network_interfaces.push(NetworkInterfaceDraft {
             id: id.clone(),
             ready: None,

@@ -7,6 +7,7 @@ mod connection;
 mod gateway;
 mod network_interface;
 mod network_security_group;
+mod network_watcher;
 mod peering;
 mod peering_state;
 mod route_table;
@@ -58,6 +59,7 @@ pub(super) fn together<'a>(
     let (mut virtual_networks, mut route_tables) = (Vec::new(), Vec::new());
     let (mut security_groups, mut addresses, mut sites) = (Vec::new(), Vec::new(), Vec::new());
     let (mut application_groups, mut connections) = (Vec::new(), Vec::new());
+    let mut watchers = network_watcher::Places::default();
     for fragment in fragments {
         let resource = &fragment.resource;
         let id = resource.id();
@@ -84,6 +86,7 @@ pub(super) fn together<'a>(
             Resource::VirtualNetworkGateway(draft) => gateways.push(draft),
             Resource::LocalNetworkGateway(site) => sites.push((id, site.clone())),
             Resource::Connection(connection) => connections.push(connection),
+            Resource::NetworkWatcher(watcher) => watchers.take(watcher, location, errors),
             Resource::NetworkInterface(_) => {}
         }
     }

@@ -129,6 +129,7 @@ shown! {
     a_gateway: "virtualNetworkGateways/GW1" is "gateway.json",
     a_local_network_gateway: "localNetworkGateways/Site" is "local_network_gateway.json",
     a_connection: "connections/ToSite" is "connection.json",
+    a_network_watcher: "networkWatchers/Watcher" is "network_watcher.json",
 }
 
 #[test]
