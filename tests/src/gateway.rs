@@ -111,7 +111,8 @@ impl GatewayPort {
                 gateway: true,
                 security: Default::default(),
                 flow_timeout: 4,
-            },
+            }
+            .into(),
         );
         for address in [IpAddr::V4(GATEWAY_ENDPOINT4), IpAddr::V6(GATEWAY_ENDPOINT6)] {
             image.endpoints.push(EndpointImage {
@@ -134,9 +135,11 @@ impl GatewayPort {
         to: Option<&ResourceId>,
     ) -> Result<()> {
         let action = ActionImage::Gateway { vnet: to.cloned() };
-        for (id, subnet) in &mut image.subnets {
+        for (id, subnet) in image.subnets.clone() {
             if subnet.vnet == self.vnet && id.name() != "GatewaySubnet" {
-                add_routes(subnet, prefixes, &action)?;
+                let mut routed = subnet;
+                add_routes(&mut routed, prefixes, &action)?;
+                image.subnets.insert(id, routed);
             }
         }
         Ok(())

@@ -119,7 +119,7 @@ fn a_thousand_tables() -> Result<()> {
         };
         image
             .ports
-            .insert(ResourceId::new(&format!("/nics/{i}")), port);
+            .insert(ResourceId::new(&format!("/nics/{i}")), port.into());
         image.subnets.insert(
             id,
             Arc::new(SubnetImage {
@@ -129,7 +129,7 @@ fn a_thousand_tables() -> Result<()> {
         );
     }
     let mut peered = image.clone();
-    for subnet in peered.subnets.values_mut() {
+    for (id, subnet) in &image.subnets {
         let peering = ActionImage::Peering {
             vnet: subnet.vnet.clone(),
             accepts_forwarded: true,
@@ -139,10 +139,11 @@ fn a_thousand_tables() -> Result<()> {
             vec![peering],
             vec![("10.77.0.0/16".parse()?, 0)],
         );
-        *subnet = Arc::new(SubnetImage {
+        let changed = SubnetImage {
             v4,
             ..(**subnet).clone()
-        });
+        };
+        peered.subnets.insert(id.clone(), Arc::new(changed));
     }
     let (image, peered) = (Arc::new(image), Arc::new(peered));
     bed.at_host(|site| {

@@ -76,11 +76,11 @@ struct Totals {
 
 impl Totals {
     fn of(loaded: &Loaded) -> Self {
-        let vnets = loaded.topology.virtual_networks.values();
+        let vnets = || loaded.topology.virtual_networks.values();
         let tables = loaded.image.subnets.values();
         Self {
-            subnets: vnets.clone().map(|vnet| vnet.subnets.len()).sum(),
-            peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
+            subnets: vnets().map(|vnet| vnet.subnets.len()).sum(),
+            peerings: vnets().map(|vnet| vnet.peerings.len()).sum(),
             routes: tables
                 .map(|subnet| subnet.v4.routes.len() + subnet.v6.routes.len())
                 .sum(),

@@ -41,7 +41,7 @@ pub fn find_nic<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId
         "networkInterface",
         text,
         1,
-        topology.network_interfaces.keys(),
+        topology.network_interfaces.iter().map(|(id, _)| id),
     )
 }
 
@@ -49,8 +49,8 @@ pub fn find_nic<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId
 pub fn find_subnet<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId, NameError> {
     let subnets = topology
         .virtual_networks
-        .values()
-        .flat_map(|vnet| vnet.subnets.keys());
+        .iter()
+        .flat_map(|(_, vnet)| vnet.subnets.keys());
     if !text.trim().contains('/') {
         return Err(NameError::SubnetForm(text.to_owned()));
     }
@@ -62,7 +62,12 @@ pub fn find_connection<'a>(
     topology: &'a Topology,
     text: &str,
 ) -> Result<&'a ResourceId, NameError> {
-    find("connection", text, 1, topology.connections.keys())
+    find(
+        "connection",
+        text,
+        1,
+        topology.connections.iter().map(|(id, _)| id),
+    )
 }
 
 /// `own` is how many names a resource has of its own, parents included.

@@ -1,10 +1,11 @@
 //! What a reload changes, in one line.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
+use imbl::ordmap::DiffItem;
 use vnet_gw_core::{
     compile::{RouteChange, SubnetImage, TableImage, diff_routes},
-    model::{PeeringState, ResourceId, VirtualNetworkPeering},
+    model::{ById, PeeringState, VirtualNetworkPeering},
 };
 
 use crate::control::Snapshot;
@@ -61,7 +62,7 @@ impl Change {
     }
 }
 
-fn connected(of: &Snapshot) -> BTreeMap<ResourceId, &VirtualNetworkPeering> {
+fn connected(of: &Snapshot) -> ById<&VirtualNetworkPeering> {
     let peerings = of
         .topology
         .virtual_networks
@@ -73,24 +74,20 @@ fn connected(of: &Snapshot) -> BTreeMap<ResourceId, &VirtualNetworkPeering> {
         .collect()
 }
 
-fn delta<V>(
-    old: &BTreeMap<ResourceId, V>,
-    new: &BTreeMap<ResourceId, V>,
-    same: impl Fn(&V, &V) -> bool,
-) -> Delta {
+fn delta<V: PartialEq>(old: &ById<V>, new: &ById<V>, same: impl Fn(&V, &V) -> bool) -> Delta {
     let mut delta = Delta::default();
-    for (id, value) in new {
-        match old.get(id) {
-            None => delta.added += 1,
-            Some(before) if !same(before, value) => delta.changed += 1,
-            Some(_) => {}
+    for item in old.diff(new) {
+        match item {
+            DiffItem::Add(..) => delta.added += 1,
+            DiffItem::Remove(..) => delta.removed += 1,
+            DiffItem::Update { old, new } if !same(old.1, new.1) => delta.changed += 1,
+            DiffItem::Update { .. } => {}
         }
     }
-    delta.removed = old.keys().filter(|id| !new.contains_key(id)).count();
     delta
 }
 
-type Subnets = BTreeMap<ResourceId, Arc<SubnetImage>>;
+type Subnets = ById<Arc<SubnetImage>>;
 
 fn routes(old: &Subnets, new: &Subnets) -> Delta {
     let mut delta = Delta::default();
@@ -104,7 +101,7 @@ fn routes(old: &Subnets, new: &Subnets) -> Delta {
             }
         }
     }
-    for (_, subnet) in old.iter().filter(|(id, _)| !new.contains_key(id)) {
+    for (_, subnet) in old.iter().filter(|(id, _)| !new.contains_key(*id)) {
         delta.removed += subnet.v4.routes.len() + subnet.v6.routes.len();
     }
     delta

@@ -327,7 +327,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     fn status(&self) -> Status {
         let Snapshot { topology, image } = &*self.snapshot.borrow();
         let files = self.settings.files.as_ref();
-        let vnets = topology.virtual_networks.values();
+        let vnets = &topology.virtual_networks;
         let file = |path: &PathBuf| absolute(path).unwrap_or_default().display().to_string();
         let ports = self.fabric.ports();
         Status {
@@ -345,8 +345,8 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 last_error: self.last_error.clone(),
             },
             virtual_networks: vnets.len(),
-            subnets: vnets.clone().map(|vnet| vnet.subnets.len()).sum(),
-            peerings: vnets.map(|vnet| vnet.peerings.len()).sum(),
+            subnets: vnets.values().map(|vnet| vnet.subnets.len()).sum(),
+            peerings: vnets.values().map(|vnet| vnet.peerings.len()).sum(),
             network_interfaces: topology.network_interfaces.len(),
             vpn: VpnCounts::default(),
             api: self.api.clone(),
@@ -423,7 +423,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         let traced = self.tracer.sweep();
         for (nic, every) in traced
             .iter()
-            .filter(|(nic, _)| image.ports.contains_key(nic))
+            .filter(|(nic, _)| image.ports.contains_key(*nic))
         {
             if let Err(error) = self.fabric.set_trace(nic, *every) {
                 log::warn!("trace of {nic}: {error}");

@@ -107,7 +107,7 @@ impl Wanted {
     ) -> Result<Self, DatapathError> {
         let mut wanted = Self::default();
         let mut last: Option<(&ResourceId, u32)> = None;
-        for endpoint in &image.endpoints {
+        for endpoint in image.endpoints.iter() {
             let scope = match last {
                 Some((vnet, scope)) if *vnet == endpoint.vnet => scope,
                 _ => scopes.id(&endpoint.vnet)?,

@@ -10,7 +10,7 @@ use vnet_gw_common::{
 };
 use vnet_gw_core::{
     compile::{Image, PortImage},
-    model::ResourceId,
+    model::{ResourceId, Shared},
 };
 
 use self::entry::veth_needs;
@@ -27,7 +27,7 @@ use super::{
 #[derive(Debug)]
 struct Entry {
     place: Place,
-    image: PortImage,
+    image: Shared<PortImage>,
     trace_every: Option<u32>,
     ifindex: Option<u32>,
     mtu: Option<u32>,

@@ -242,7 +242,7 @@ mod tests {
         fn attempt(&mut self, state: &State, changes: &[Change]) -> Result<Applied, ArmError> {
             self.attempts += 1;
             let mut state = state.clone();
-            let mut documents = (*state.documents).clone();
+            let mut documents = state.documents.clone();
             let mut written = Vec::new();
             let mut bad = Vec::new();
             for change in changes {
@@ -271,7 +271,7 @@ mod tests {
                     ..ArmError::new("Several", "")
                 });
             }
-            state.documents = documents.into();
+            state.documents = documents;
             Ok(Applied {
                 state,
                 written,

@@ -62,7 +62,10 @@ impl Board {
         progress.published = number;
         let unsettled = &mut progress.unsettled;
         unsettled.retain(|id, _| state.documents.contains_key(id));
-        for id in written.iter().filter(|id| state.documents.contains_key(id)) {
+        for id in written
+            .iter()
+            .filter(|id| state.documents.contains_key(*id))
+        {
             unsettled.insert(id.clone(), (number, ProvisioningState::Updating));
         }
         state.unsettled = progress.shown();

@@ -10,7 +10,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use vnet_gw_core::{
     arm::{Assign, State},
-    compile::{CompileError, CompileOptions, Image, check_enforced, compile},
+    compile::{
+        CompileError, CompileOptions, Compiled, Image, check_enforced, compile, compile_again,
+    },
     model::{ArmError, Topology},
 };
 
@@ -277,8 +279,13 @@ impl Writer {
         if batch.changed.is_empty() {
             return (batch, Arc::clone(previous));
         }
-        match image(&batch.state, options, Some(previous)) {
-            Ok(image) => return (batch, Arc::new(image)),
+        let before = Compiled {
+            topology: &base.topology,
+            shared_keys: &base.keys,
+            image: previous,
+        };
+        match image_again(before, &batch.state, options) {
+            Ok(image) => return (batch, image),
             Err(error) => log::debug!("a batch does not fit the data path: {error}"),
         }
         // One of them asks for too much: each attempt is compiled now.
@@ -286,9 +293,7 @@ impl Writer {
         let mut last = Arc::clone(previous);
         let mut again = decide(base, changes, vec![held], &mut |state, changes| {
             let applied = state.apply(changes, &mut *options.assign)?;
-            last = image(&applied.state, options, Some(previous))
-                .map(Arc::new)
-                .map_err(does_not_fit)?;
+            last = image_again(before, &applied.state, options).map_err(does_not_fit)?;
             Ok(applied)
         });
         again.refused.append(&mut batch.refused);
@@ -417,12 +422,25 @@ fn image(
     options: &EngineOptions,
     previous: Option<&Image>,
 ) -> Result<Image, CompileError> {
-    let options = CompileOptions {
+    check_enforced(&state.topology)?;
+    compile(&state.topology, &compile_options(state, options), previous)
+}
+
+/// The same, from an image of the state before.
+fn image_again(
+    before: Compiled<'_>,
+    state: &State,
+    options: &EngineOptions,
+) -> Result<Arc<Image>, CompileError> {
+    check_enforced(&state.topology)?;
+    compile_again(before, &state.topology, &compile_options(state, options))
+}
+
+fn compile_options<'a>(state: &'a State, options: &'a EngineOptions) -> CompileOptions<'a> {
+    CompileOptions {
         host_name: options.host_name.as_deref(),
         shared_keys: &state.keys,
-    };
-    check_enforced(&state.topology)?;
-    compile(&state.topology, &options, previous)
+    }
 }
 
 /// As a client is told that asked for it.

@@ -14,7 +14,10 @@ use vnet_gw_tests::{
     report::Report,
 };
 
-use crate::{options::Options, subject::Subject};
+use crate::{
+    options::Options,
+    subject::{PORTS, Subject, device},
+};
 
 /// How many write at once.
 const WRITERS: usize = 32;
@@ -87,10 +90,15 @@ pub(crate) fn route(n: usize, turn: usize) -> Value {
 }
 
 pub(crate) fn nic(n: usize, networks: usize) -> Value {
-    json!({"location": "westeurope", "properties": {"ipConfigurations": [{
+    let subnet = path(&format!("virtualNetworks/v{}/subnets/s", n % networks));
+    let mut nic = json!({"location": "westeurope", "properties": {"ipConfigurations": [{
         "name": "a",
-        "properties": {"subnet": {"id": path(&format!("virtualNetworks/v{}/subnets/s", n % networks))}},
-    }]}})
+        "properties": {"subnet": {"id": subnet}},
+    }]}});
+    if n < PORTS {
+        nic["tags"] = json!({ "vnet-gw:device": device(n) });
+    }
+    nic
 }
 
 /// Writes `count` resources, many at once.

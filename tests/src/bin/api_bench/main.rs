@@ -1,5 +1,6 @@
 //! Measures the API of a daemon in a namespace: a list page among many resources, and PUTs that are
-//! durable and carried out while many clients write. `cargo xtask bench api` builds and runs it.
+//! durable and carried out, in the kernel's tables too, while many clients write. `cargo xtask bench
+//! api` builds and runs it.
 
 mod fill;
 mod lists;

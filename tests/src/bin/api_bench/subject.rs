@@ -6,11 +6,29 @@ use vnet_gw_tests::{api_bed::ApiBed, http::Server};
 
 use crate::options::Options;
 
+/// NICs that have a device, the first ones: what is written of them and of their subnets' route
+/// tables changes what the kernel holds.
+pub(crate) const PORTS: usize = 100;
+
 pub(crate) struct Subject(ApiBed);
+
+/// Of the NIC of that number.
+pub(crate) fn device(n: usize) -> String {
+    format!("port{n}")
+}
 
 impl Subject {
     pub(crate) fn start(lab: &Lab, options: &Options) -> Result<Self> {
-        ApiBed::start(lab, &options.daemon, "api").map(Self)
+        let bed = ApiBed::start(lab, &options.daemon, "api")?;
+        let workloads = lab.namespace("workloads")?;
+        for n in 0..PORTS {
+            let device = device(n);
+            lab.veth((&bed.host, &device), (&workloads, &device))?;
+            for end in [&bed.host, &workloads] {
+                end.ip(&format!("link set dev {device} up"))?;
+            }
+        }
+        Ok(Self(bed))
     }
 
     pub(crate) const fn host(&self) -> &Netns {

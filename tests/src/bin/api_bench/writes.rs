@@ -65,7 +65,7 @@ fn write(server: &Server, client: usize, options: &Options) -> Result<Vec<f64>> 
             break;
         }
         let (path, body) = match turn % 3 {
-            // A route of a table in use: packets take it.
+            // A route of a port's table: packets take it.
             0 => (
                 path(&format!("routeTables/t{n}/routes/r")),
                 fill::route(n, turn),

@@ -14,7 +14,7 @@ use vnet_gw_core::{
     compile::{CompileOptions, Image, compile},
     model::{
         IpConfiguration, NetworkInterface, PeeringState, PeeringSyncLevel, ResourceId, Route,
-        RouteNextHop, RouteTable, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
+        RouteNextHop, RouteTable, Shared, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
     },
 };
 use vnet_gw_lab::{Lab, Netns};
@@ -240,7 +240,7 @@ fn topology(table: &Arc<RouteTable>, subnets: usize, more: bool) -> Topology {
     }
     topology.virtual_networks = vnets
         .into_iter()
-        .map(|vnet| (vnet.id.clone(), vnet.into()))
+        .map(|vnet| (vnet.id.clone(), Shared::from(vnet)))
         .collect();
     topology
 }

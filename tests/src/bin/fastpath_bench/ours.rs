@@ -111,7 +111,8 @@ fn image(set: &Set) -> Image {
                 gateway: false,
                 security: Default::default(),
                 flow_timeout: 4,
-            },
+            }
+            .into(),
         );
         let own = |address| EndpointImage {
             vnet: vnets[i].clone(),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     model::{
-        ArmError, Errors, ReadDocument, ResourceId, Topology, normalise_location, read_document,
-        settle,
+        ArmError, ById, Errors, ReadDocument, ResourceId, Topology, normalise_location,
+        read_document, settle,
     },
     secret::Secret,
 };
@@ -21,12 +21,12 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub groups: Arc<BTreeMap<GroupId, ResourceGroup>>,
-    pub documents: Arc<BTreeMap<ResourceId, Arc<Document>>>,
+    pub documents: ById<Arc<Document>>,
     /// Shared keys by connection: all that have one, set or made here.
     pub keys: Arc<BTreeMap<ResourceId, Secret>>,
     pub topology: Arc<Topology>,
     /// What the reader made of each document, so that a change reads only what it changes.
-    pub read: Arc<BTreeMap<ResourceId, Arc<ReadDocument>>>,
+    pub read: ById<Arc<ReadDocument>>,
     /// Documents that the data path does not carry as they are, or not yet. Whoever carries them out
     /// keeps this.
     pub unsettled: Arc<BTreeMap<ResourceId, ProvisioningState>>,
@@ -48,7 +48,7 @@ impl State {
         let groups: BTreeMap<GroupId, ResourceGroup> =
             groups.into_iter().map(|g| (g.id.clone(), g)).collect();
         let mut errors = Errors::default();
-        let mut read = BTreeMap::new();
+        let mut read = ById::new();
         for document in &documents {
             let Document { id, kind, body, .. } = document;
             let Some(group) = groups.get(&GroupId::of(id)) else {
@@ -67,17 +67,17 @@ impl State {
         }
         errors.into_result()?;
         let topology = settle(read.values().map(|read| &**read))?;
-        let documents: BTreeMap<ResourceId, Arc<Document>> = documents
+        let documents: ById<Arc<Document>> = documents
             .into_iter()
             .map(|document| (document.id.clone(), Arc::new(document)))
             .collect();
         keys.retain(|id, _| documents.contains_key(id));
         Ok(Self {
             groups: Arc::new(groups),
-            documents: Arc::new(documents),
+            documents,
             keys: Arc::new(keys),
             topology: Arc::new(topology),
-            read: Arc::new(read),
+            read,
             ..Self::default()
         })
     }

@@ -1,5 +1,6 @@
 //! Sets of changes, from outside.
 
+mod again;
 mod gateways;
 mod networks;
 mod random;

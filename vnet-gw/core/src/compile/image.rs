@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    model::ResourceId,
+    model::{ById, ResourceId, Shared},
     security::{PortSecurity, RuleSet, RuleSetId},
 };
 
@@ -15,13 +15,13 @@ use crate::{
 pub struct Image {
     /// By networkInterface: those with a device on this host; and by virtualNetworkGateway: those
     /// that this host runs.
-    pub ports: BTreeMap<ResourceId, PortImage>,
-    /// By subnet: those in which a port lives. `Arc`: unchanged ones are shared between two
-    /// images, which is how a change to one is found without a look at the others.
-    pub subnets: BTreeMap<ResourceId, Arc<SubnetImage>>,
+    pub ports: ById<Shared<PortImage>>,
+    /// By subnet: those in which a port lives. Unchanged ones are shared between two images, as
+    /// ports are, which is how a change to one is found without a look at the others.
+    pub subnets: ById<Arc<SubnetImage>>,
     /// Every address of every NIC, also of those not on this host, and two of every gateway's port,
     /// ordered by VNet and address.
-    pub endpoints: Vec<EndpointImage>,
+    pub endpoints: Shared<Vec<EndpointImage>>,
     /// VPN gateways that live on this host, in the order of their ids.
     pub gateways: Vec<GatewayImage>,
     /// What the ports' security refers to. `Arc`: shared where equal.

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Numbers of VNets are in the order of their ids.
+/// Of a whole topology, numbers of VNets are in the order of their ids.
 pub(super) struct Index<'a> {
     vnets: Vec<&'a VirtualNetwork>,
     by_id: FastMap<&'a str, usize>,
@@ -20,6 +20,8 @@ pub(super) struct Index<'a> {
     peerings: FastMap<(usize, usize), &'a VirtualNetworkPeering>,
     /// By VNet.
     endpoints: Vec<Endpoints<'a>>,
+    /// Those of an earlier image, with which there are none above.
+    known: Option<(&'a Topology, &'a [EndpointImage])>,
     /// By VNet.
     gateways: FastMap<usize, &'a VirtualNetworkGateway>,
 }
@@ -107,21 +109,11 @@ impl<'a> Index<'a> {
             subnets: subnets.collect(),
             peerings: FastMap::default(),
             endpoints: vec![Endpoints::default(); vnets.len()],
+            known: None,
             gateways: FastMap::default(),
             vnets,
         };
-        for gateway in topology.virtual_network_gateways.values() {
-            if let Some(number) = index.number(&gateway.virtual_network) {
-                index.gateways.insert(number, gateway);
-            }
-        }
-        for (number, vnet) in index.vnets.iter().enumerate() {
-            for peering in vnet.peerings.values() {
-                if let Some(remote) = index.number(&peering.remote_virtual_network) {
-                    index.peerings.insert((number, remote), peering);
-                }
-            }
-        }
+        index.connect(topology);
         // Neighbours by name often share a subnet; comparing is much cheaper than hashing.
         let mut last: Option<Home<'a>> = None;
         for nic in topology.network_interfaces.values() {
@@ -140,6 +132,59 @@ impl<'a> Index<'a> {
             endpoints.sort();
         }
         Ok(index)
+    }
+
+    /// Of the VNets of some subnets, and those that they are peered with, alone: enough for the
+    /// tables of these subnets. `endpoints` are those of an image of a topology that has the same.
+    pub(super) fn around(
+        topology: &'a Topology,
+        subnets: &[(&'a VirtualNetwork, &'a ResourceId)],
+        endpoints: &'a [EndpointImage],
+    ) -> Self {
+        let mut vnets: Vec<&VirtualNetwork> = Vec::new();
+        let mut by_id: FastMap<&str, usize> = FastMap::default();
+        let mut add = |vnet: &'a VirtualNetwork| {
+            by_id.entry(vnet.id.key()).or_insert_with(|| {
+                vnets.push(vnet);
+                vnets.len() - 1
+            });
+        };
+        for (vnet, _) in subnets {
+            add(vnet);
+            for peering in vnet.peerings.values() {
+                let remote = topology
+                    .virtual_networks
+                    .get(&peering.remote_virtual_network);
+                remote.into_iter().for_each(|remote| add(remote));
+            }
+        }
+        let mut index = Self {
+            by_id,
+            subnets: FastMap::default(),
+            peerings: FastMap::default(),
+            endpoints: Vec::new(),
+            known: Some((topology, endpoints)),
+            gateways: FastMap::default(),
+            vnets,
+        };
+        index.connect(topology);
+        index
+    }
+
+    /// Gateways and peerings of the VNets.
+    fn connect(&mut self, topology: &'a Topology) {
+        for gateway in topology.virtual_network_gateways.values() {
+            if let Some(number) = self.number(&gateway.virtual_network) {
+                self.gateways.insert(number, gateway);
+            }
+        }
+        for (number, vnet) in self.vnets.iter().enumerate() {
+            for peering in vnet.peerings.values() {
+                if let Some(remote) = self.number(&peering.remote_virtual_network) {
+                    self.peerings.insert((number, remote), peering);
+                }
+            }
+        }
     }
 
     pub(super) fn vnet(&self, number: usize) -> &'a VirtualNetwork {
@@ -172,7 +217,14 @@ impl<'a> Index<'a> {
 
     /// The NIC that has `address` in the VNet.
     pub(super) fn find(&self, vnet: usize, address: IpAddr) -> Option<&'a NetworkInterface> {
-        self.endpoints.get(vnet)?.find(address)
+        let Some((topology, endpoints)) = self.known else {
+            return self.endpoints.get(vnet)?.find(address);
+        };
+        let vnet = &self.vnets.get(vnet)?.id;
+        let order = |one: &EndpointImage| one.vnet.cmp(vnet).then(one.address.cmp(&address));
+        let at = endpoints.binary_search_by(order).ok()?;
+        let nic = &endpoints.get(at)?.nic;
+        topology.network_interfaces.get(nic).map(|nic| &**nic)
     }
 
     /// The gateway of the VNet, on whichever host.

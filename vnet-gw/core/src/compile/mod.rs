@@ -4,9 +4,11 @@
 //! VNet's system routes are decided once for each route table in use, and the routes of a table,
 //! which are in order already, are merged with the few system routes in one pass. What comes out
 //! equal to the previous image shares its memory, so [`diff_routes`] and whoever compares images
-//! sees at once what did not change.
+//! sees at once what did not change. [`compile_again`] makes the same from an image before and what
+//! changed since, where that is not much.
 
 mod actions;
+mod again;
 mod diff;
 mod gateways;
 mod image;
@@ -16,6 +18,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use again::{Compiled, compile_again};
 pub use diff::{RouteChange, diff_routes};
 pub use image::*;
 
@@ -25,7 +28,7 @@ use std::{
     sync::Arc,
 };
 
-use index::Index;
+use index::{Home, Index};
 use ipnet::IpNet;
 use tables::Tables;
 use thiserror::Error;
@@ -165,7 +168,7 @@ pub fn compile(
 ) -> Result<Image, CompileError> {
     let index = Index::new(topology)?;
     let mut image = Image {
-        endpoints: index.endpoint_images(),
+        endpoints: index.endpoint_images().into(),
         ..Image::default()
     };
     let mut devices = BTreeMap::new();
@@ -196,7 +199,8 @@ pub fn compile(
                 gateway: false,
                 security: rule_sets.of_nic_in(nic, vnet, home.subnet),
                 flow_timeout: vnet.flow_timeout,
-            },
+            }
+            .into(),
         );
     }
     for gateway in topology.virtual_network_gateways.values() {
@@ -212,9 +216,10 @@ pub fn compile(
         let vnet = index.vnet(home.vnet);
         let compiled = gateways::image(topology, options, gateway, vnet);
         take_device(&mut devices, compiled.device.clone(), &gateway.id)?;
-        image
-            .ports
-            .insert(gateway.id.clone(), gateways::port(gateway, &compiled));
+        image.ports.insert(
+            gateway.id.clone(),
+            gateways::port(gateway, &compiled).into(),
+        );
         image.gateways.push(compiled);
     }
     for home in homes {
@@ -222,26 +227,36 @@ pub fn compile(
             continue;
         }
         let before = previous.and_then(|image| image.subnets.get(&home.subnet.id));
-        let (v4, v6) = tables.of(home.vnet, home.subnet, before)?;
-        let subnet = SubnetImage {
-            vnet: index.vnet(home.vnet).id.clone(),
-            prefixes: home.subnet.address_prefixes.clone(),
-            gateway4: gateway4(home.subnet),
-            gateway6: gateway6(home.subnet),
-            v4,
-            v6,
-        };
-        let shared = match before {
-            Some(before) if **before == subnet => Arc::clone(before),
-            _ => Arc::new(subnet),
-        };
-        image.subnets.insert(home.subnet.id.clone(), shared);
+        let subnet = subnet_image(&index, &mut tables, home, before)?;
+        image.subnets.insert(home.subnet.id.clone(), subnet);
     }
     image.rule_sets = rule_sets.into_sets();
     fits("ports", image.ports.len(), maps::MAX_PORTS)?;
     fits("subnets with ports", image.subnets.len(), maps::MAX_TABLES)?;
     tables.check_scopes()?;
     Ok(image)
+}
+
+/// A subnet with its tables: `before`, where that is equal.
+fn subnet_image<'a>(
+    index: &Index<'a>,
+    tables: &mut Tables<'a>,
+    home: Home<'a>,
+    before: Option<&Arc<SubnetImage>>,
+) -> Result<Arc<SubnetImage>, CompileError> {
+    let (v4, v6) = tables.of(home.vnet, home.subnet, before)?;
+    let subnet = SubnetImage {
+        vnet: index.vnet(home.vnet).id.clone(),
+        prefixes: home.subnet.address_prefixes.clone(),
+        gateway4: gateway4(home.subnet),
+        gateway6: gateway6(home.subnet),
+        v4,
+        v6,
+    };
+    Ok(match before {
+        Some(before) if **before == subnet => Arc::clone(before),
+        _ => Arc::new(subnet),
+    })
 }
 
 /// A netdev is one port's.

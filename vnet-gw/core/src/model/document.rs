@@ -129,6 +129,19 @@ pub fn settle<'a>(documents: impl Iterator<Item = &'a ReadDocument>) -> Result<T
     Ok(topology)
 }
 
+/// The topology after changes, from the one `before` them, where each concerns nobody but its own
+/// resource: what [`settle`] would make of all documents, without a look at those that did not
+/// change. Nothing where a change may concern others, and so also where a rule may be broken.
+///
+/// Of each change the document as it was, which `before` was settled with, and as it is.
+pub fn settle_again<'a>(
+    before: &Topology,
+    changes: impl Iterator<Item = (Option<&'a ReadDocument>, Option<&'a ReadDocument>)>,
+) -> Option<Topology> {
+    let of = |document: Option<&'a ReadDocument>| document?.fragment.as_ref();
+    rules::again(before, changes.map(|(old, new)| (of(old), of(new))))
+}
+
 /// A key is no document's to have; one that is there all the same is not told.
 fn hide_keys(fields: &Map<String, Value>, hidden: &Hidden) {
     for (name, value) in fields {

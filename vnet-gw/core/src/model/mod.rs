@@ -67,7 +67,7 @@ pub(crate) mod template;
 mod types;
 mod vpn;
 
-pub use document::{ReadDocument, Reference, Warning, read_document, settle};
+pub use document::{ReadDocument, Reference, Warning, read_document, settle, settle_again};
 pub use error::{ArmError, MAX_DETAILS};
 pub(crate) use error::{Errors, cut, one_line};
 pub use ipsec::{

@@ -8,7 +8,7 @@ use std::{
 
 /// A resource that costs nothing to clone, so that a topology that differs from another in one
 /// resource shares all others with it. Whoever writes to it gets a copy first, if it is shared.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Shared<T>(Arc<T>);
 
 impl<T> Shared<T> {

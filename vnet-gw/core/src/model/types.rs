@@ -120,18 +120,22 @@ impl fmt::Debug for ResourceId {
     }
 }
 
+/// By id. Cheap to clone: one that differs from another in little shares the rest with it, and where
+/// they differ is found without a look at what they share (`diff`).
+pub type ById<V> = imbl::OrdMap<ResourceId, V>;
+
 /// Every resource of an instance, validated as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
-    pub virtual_networks: BTreeMap<ResourceId, Shared<VirtualNetwork>>,
-    pub route_tables: BTreeMap<ResourceId, Arc<RouteTable>>,
-    pub network_security_groups: BTreeMap<ResourceId, Shared<NetworkSecurityGroup>>,
-    pub application_security_groups: BTreeMap<ResourceId, Shared<ApplicationSecurityGroup>>,
-    pub network_interfaces: BTreeMap<ResourceId, Shared<NetworkInterface>>,
-    pub public_ip_addresses: BTreeMap<ResourceId, Shared<PublicIpAddress>>,
-    pub virtual_network_gateways: BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>,
-    pub local_network_gateways: BTreeMap<ResourceId, Shared<LocalNetworkGateway>>,
-    pub connections: BTreeMap<ResourceId, Shared<Connection>>,
+    pub virtual_networks: ById<Shared<VirtualNetwork>>,
+    pub route_tables: ById<Arc<RouteTable>>,
+    pub network_security_groups: ById<Shared<NetworkSecurityGroup>>,
+    pub application_security_groups: ById<Shared<ApplicationSecurityGroup>>,
+    pub network_interfaces: ById<Shared<NetworkInterface>>,
+    pub public_ip_addresses: ById<Shared<PublicIpAddress>>,
+    pub virtual_network_gateways: ById<Shared<VirtualNetworkGateway>>,
+    pub local_network_gateways: ById<Shared<LocalNetworkGateway>>,
+    pub connections: ById<Shared<Connection>>,
 }
 
 /// `Microsoft.Network/virtualNetworks`

@@ -187,11 +187,8 @@ fn ten_thousand_documents_settle_at_once() {
         read.len(),
         start.elapsed()
     );
-    let all = before.network_interfaces.values();
-    assert!(
-        all.clone()
-            .all(|nic| nic.is_same(&before.network_interfaces[&nic.id]))
-    );
+    let mut all = before.network_interfaces.values();
+    assert!(all.all(|nic| nic.is_same(&before.network_interfaces[&nic.id])));
     for (id, network) in &before.virtual_networks {
         let mut peerings = network.peerings.values();
         assert!(

@@ -44,7 +44,7 @@ fn evaluate(expression: &str) -> Result<String, ArmError> {
     let topology = deploy(&template, &json!({"COUNT": 3}))?;
     let network = topology
         .virtual_networks
-        .into_values()
+        .values()
         .next()
         .expect("a network");
     Ok(network.tags["t"].clone())

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use vnet_gw_common::{Addr6, mac_to_u64, port::Port};
-use vnet_gw_core::{compile::PortImage, model::ResourceId};
+use vnet_gw_core::{
+    compile::PortImage,
+    model::{ResourceId, Shared},
+};
 
 use super::{Entry, Place, trace_flag};
 use crate::datapath::{
@@ -13,7 +16,7 @@ use crate::datapath::{
 };
 
 impl Entry {
-    pub(super) fn new(image: PortImage, place: Place) -> Self {
+    pub(super) fn new(image: Shared<PortImage>, place: Place) -> Self {
         Self {
             place,
             image,
@@ -29,7 +32,12 @@ impl Entry {
     }
 
     /// Whether it is in service as it should be, as far as its device tells.
-    pub(super) fn is_as(&self, wanted: &PortImage, place: Place, device: Option<&Netdev>) -> bool {
+    pub(super) fn is_as(
+        &self,
+        wanted: &Shared<PortImage>,
+        place: Place,
+        device: Option<&Netdev>,
+    ) -> bool {
         let same_device = match (&self.state, device) {
             (PortState::NoDevice, None) => true,
             (PortState::Up, Some(device)) => device.up,

@@ -153,7 +153,7 @@ impl Tables {
         plan.gone = self
             .subnets
             .keys()
-            .filter(|id| !image.subnets.contains_key(id))
+            .filter(|id| !image.subnets.contains_key(*id))
             .cloned()
             .collect();
         Ok(plan)

@@ -5,16 +5,21 @@ use std::{
     sync::Arc,
 };
 
+use imbl::ordmap::DiffItem;
+
 use super::ChangeSet;
 use crate::{
     arm::{Applied, Document, Origin, Outcome, State, in_use, write_back},
-    model::{ArmError, Errors, Kind, ReadDocument, ResourceId, Topology, read_document, settle},
+    model::{
+        ArmError, ById, Errors, Kind, ReadDocument, ResourceId, Topology, read_document, settle,
+        settle_again,
+    },
 };
 
 /// Azure makes keys of the same kind, letters and digits; 190 bits are enough.
 const MADE_KEY_LENGTH: usize = 32;
 
-type Reads = BTreeMap<ResourceId, Arc<ReadDocument>>;
+type Reads = ById<Arc<ReadDocument>>;
 
 impl ChangeSet<'_> {
     pub(in crate::arm) fn finish(mut self) -> Result<Applied, ArmError> {
@@ -30,7 +35,7 @@ impl ChangeSet<'_> {
             .cloned()
             .collect();
         let fresh = self.read(&ids)?;
-        let mut read = BTreeMap::clone(&self.base.read);
+        let mut read = self.base.read.clone();
         for (id, document) in &self.documents {
             if document.is_none() {
                 read.remove(id);
@@ -38,6 +43,12 @@ impl ChangeSet<'_> {
         }
         read.extend(fresh);
         self.check_in_use(&read)?;
+        if let Some(topology) = self.settle_again(&read) {
+            let written = self.write_back(&topology, &BTreeSet::new());
+            read.extend(self.read(&written)?);
+            self.forget_what_is_as_it_was();
+            return Ok(self.applied(Some((topology, read))));
+        }
         let mut topology = settle(read.values().map(|read| &**read))?;
         let keyed = self.make_keys(&topology);
         if !keyed.is_empty() {
@@ -45,7 +56,7 @@ impl ChangeSet<'_> {
             topology = settle(read.values().map(|read| &**read))?;
         }
         self.addresses_stay(&topology)?;
-        let written = self.write_back(&topology);
+        let written = self.write_back(&topology, &self.peered(&topology));
         read.extend(self.read(&written)?);
         self.forget_what_is_as_it_was();
         Ok(self.applied(Some((topology, read))))
@@ -163,7 +174,7 @@ impl ChangeSet<'_> {
         let before = &self.base.topology;
         let unchanged = |id: &ResourceId| !self.documents.contains_key(id);
         let (old, new) = (&before.network_interfaces, &topology.network_interfaces);
-        for (id, old, new) in in_both(old, new).filter(|(_, old, new)| old != new) {
+        for (id, old, new) in differing(old, new) {
             let pairs = old.ip_configurations.iter().zip(&new.ip_configurations);
             for (one, other) in pairs.filter(|_| unchanged(id)) {
                 if one.private_ip_address != other.private_ip_address {
@@ -175,7 +186,7 @@ impl ChangeSet<'_> {
             &before.virtual_network_gateways,
             &topology.virtual_network_gateways,
         );
-        for (id, old, new) in in_both(old, new).filter(|(_, old, new)| old != new) {
+        for (id, old, new) in differing(old, new) {
             let pairs = old.ip_configurations.iter().zip(&new.ip_configurations);
             for (one, other) in pairs.filter(|_| unchanged(id)) {
                 if one.private_ip_address != other.private_ip_address {
@@ -186,10 +197,20 @@ impl ChangeSet<'_> {
         errors.into_result()
     }
 
-    /// Writes what was settled into the documents of the set, and of the networks that they are
-    /// peered with. Answers which it wrote.
-    fn write_back(&mut self, topology: &Topology) -> BTreeSet<ResourceId> {
-        let mut concerned: Vec<ResourceId> = self.documents.keys().cloned().collect();
+    /// Where the changes concern nobody else. `read` is what the set leaves.
+    fn settle_again(&self, read: &Reads) -> Option<Topology> {
+        if !self.keys.is_empty() {
+            return None;
+        }
+        let changes = self.documents.keys().map(|id| {
+            let old = self.base.read.get(id).map(|read| &**read);
+            (old, read.get(id).map(|read| &**read))
+        });
+        settle_again(&self.base.topology, changes)
+    }
+
+    /// The networks that are peered with those of the set.
+    fn peered(&self, topology: &Topology) -> BTreeSet<ResourceId> {
         let networks: HashSet<&ResourceId> = self
             .documents
             .iter()
@@ -200,13 +221,24 @@ impl ChangeSet<'_> {
             })
             .map(|(id, _)| id)
             .collect();
-        if !networks.is_empty() {
-            let peered = topology.virtual_networks.values().filter(|network| {
-                let mut remotes = network.peerings.values();
-                remotes.any(|peering| networks.contains(&peering.remote_virtual_network))
-            });
-            concerned.extend(peered.map(|network| network.id.clone()));
+        if networks.is_empty() {
+            return BTreeSet::new();
         }
+        let peered = topology.virtual_networks.values().filter(|network| {
+            let mut remotes = network.peerings.values();
+            remotes.any(|peering| networks.contains(&peering.remote_virtual_network))
+        });
+        peered.map(|network| network.id.clone()).collect()
+    }
+
+    /// Writes what was settled into the documents of the set, and into `others`. Answers which it
+    /// wrote.
+    fn write_back(
+        &mut self,
+        topology: &Topology,
+        others: &BTreeSet<ResourceId>,
+    ) -> BTreeSet<ResourceId> {
+        let concerned: Vec<ResourceId> = self.documents.keys().chain(others).cloned().collect();
         let mut written = BTreeSet::new();
         for id in concerned {
             let Some(document) = self.document(&id) else {
@@ -253,18 +285,17 @@ impl ChangeSet<'_> {
         };
         if let Some((topology, read)) = settled {
             state.topology = Arc::new(topology);
-            state.read = Arc::new(read);
+            state.read = read;
         }
         if !self.documents.is_empty() {
-            let documents = Arc::make_mut(&mut state.documents);
             for (id, document) in self.documents {
                 match document {
                     Some(document) => {
                         applied.written.push(document.id.clone());
-                        documents.insert(id, document);
+                        state.documents.insert(id, document);
                     }
                     None => {
-                        documents.remove(&id);
+                        state.documents.remove(&id);
                         applied.removed.push(id);
                     }
                 }
@@ -291,16 +322,14 @@ impl ChangeSet<'_> {
     }
 }
 
-/// What two maps both have, without a search for each.
-fn in_both<'m, K: Ord, V>(
-    one: &'m BTreeMap<K, V>,
-    other: &'m BTreeMap<K, V>,
-) -> impl Iterator<Item = (&'m K, &'m V, &'m V)> {
-    let mut others = other.iter().peekable();
-    one.iter().filter_map(move |(key, value)| {
-        while others.next_if(|(other, _)| *other < key).is_some() {}
-        let (_, other) = others.next_if(|(other, _)| *other == key)?;
-        Some((key, value, other))
+/// What two maps both have and differs; what they share is not looked at.
+fn differing<'m, V: PartialEq>(
+    old: &'m ById<V>,
+    new: &'m ById<V>,
+) -> impl Iterator<Item = (&'m ResourceId, &'m V, &'m V)> {
+    old.diff(new).filter_map(|item| match item {
+        DiffItem::Update { old, new } => Some((old.0, old.1, new.1)),
+        DiffItem::Add(..) | DiffItem::Remove(..) => None,
     })
 }
 

@@ -15,17 +15,17 @@ use crate::{
         json as fields,
         view::{list, show},
     },
-    model::{Kind, ResourceId},
+    model::{ById, Kind, ResourceId},
     secret::Secret,
 };
 
-const SEEDS: u64 = 300;
+pub(super) const SEEDS: u64 = 300;
 
 /// SplitMix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,11 +33,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(super) fn one<T: Clone>(&mut self, of: &[T]) -> T {
         let at = self.below(of.len() as u64);
         of[usize::try_from(at).unwrap_or(0)].clone()
     }
@@ -52,11 +52,11 @@ fn name(random: &mut Random, names: &[&str]) -> String {
     }
 }
 
-fn link(path: &str) -> Value {
+pub(super) fn link(path: &str) -> Value {
     json!({"id": id(path).as_str()})
 }
 
-fn change(random: &mut Random) -> Change {
+pub(super) fn change(random: &mut Random) -> Change {
     let number = u8::try_from(1 + random.below(3)).unwrap_or(1);
     let vnet = format!("v{number}");
     let table = name(random, &["t1", "t2"]);
@@ -234,7 +234,7 @@ fn key_owners(state: &State) -> Vec<&ResourceId> {
 }
 
 /// A world after some changes, those left out that fail.
-fn somewhere(random: &mut Random) -> World {
+pub(super) fn somewhere(random: &mut Random) -> World {
     let mut world = World::new();
     // Gateways need much that chance seldom brings together.
     if random.below(2) == 0 {
@@ -307,7 +307,7 @@ fn a_set_and_its_changes_one_by_one_come_to_the_same() {
 fn tells_what_it_did(seed: u64, start: &State, applied: &crate::arm::Applied) {
     let state = &applied.state;
     let differs = |id: &ResourceId| start.documents.get(id) != state.documents.get(id);
-    let of = |documents: &BTreeMap<ResourceId, std::sync::Arc<Document>>| {
+    let of = |documents: &ById<std::sync::Arc<Document>>| {
         documents
             .keys()
             .filter(|id| differs(id))

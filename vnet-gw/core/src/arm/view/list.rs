@@ -47,11 +47,13 @@ fn top_level(
     most: usize,
 ) -> Vec<Target> {
     let first = ResourceId::new(prefix);
-    let start = match after {
+    let start: Bound<&ResourceId> = match after {
         Some(after) if *after > first => Bound::Excluded(after),
         _ => Bound::Excluded(&first),
     };
-    let documents = state.documents.range((start, Bound::Unbounded));
+    let documents = state
+        .documents
+        .range::<_, ResourceId>((start, Bound::Unbounded));
     documents
         // The id of another group may sort between: "a" < "a-b/…" < "a/…".
         .take_while(|(id, _)| id.key().starts_with(prefix) || id.key() < prefix)

@@ -1,7 +1,7 @@
 //! Effective routes, their explanation and the compiled tables against a reference that reads the
 //! rules once more: no order, no search, no index, every pair looked at.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -9,12 +9,13 @@ use proptest::prelude::*;
 use super::random::{build, specs};
 use crate::{
     compile::{
-        ActionImage, CompileOptions, EndpointImage, Image, SubnetImage, compile, diff_routes,
+        ActionImage, CompileOptions, Compiled, EndpointImage, Image, SubnetImage, compile,
+        compile_again, diff_routes,
     },
     effective::{Delivery, OtherState, effective_routes, explain},
     model::{
-        NetworkInterface, PeeringState, ResourceId, RouteNextHop, Subnet, Topology, VirtualNetwork,
-        VirtualNetworkGateway,
+        NetworkInterface, PeeringState, ResourceId, Route, RouteNextHop, Subnet, Topology,
+        VirtualNetwork, VirtualNetworkGateway,
     },
 };
 
@@ -514,6 +515,75 @@ fn check(t: &Topology, image: &Image) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A small change of something: what, which one, and how.
+fn alter(t: &mut Topology, (what, which, how): (u8, usize, u8)) {
+    fn pick<V>(map: &crate::model::ById<V>, which: usize) -> Option<ResourceId> {
+        let at = which.checked_rem(map.len())?;
+        map.keys().nth(at).cloned()
+    }
+    match what {
+        0..=2 => {
+            let Some(nic) = pick(&t.network_interfaces, which) else {
+                return;
+            };
+            let nic = t.network_interfaces.get_mut(&nic).unwrap();
+            match what {
+                0 => nic.tags = [("a".to_owned(), how.to_string())].into(),
+                _ => nic.enable_ip_forwarding = how.is_multiple_of(2),
+            }
+        }
+        3..=5 => {
+            let address = pick(&t.network_interfaces, how.into())
+                .map(|nic| t.network_interfaces[&nic].ip_configurations[0].private_ip_address);
+            let Some(table) = pick(&t.route_tables, which) else {
+                return;
+            };
+            let table = Arc::make_mut(t.route_tables.get_mut(&table).unwrap());
+            match (what, address) {
+                (3, _) => table.disable_bgp_route_propagation ^= true,
+                (4, Some(address)) => {
+                    let address_prefix = IpNet::new([203, 0, 113, how].into(), 32).unwrap();
+                    table
+                        .routes
+                        .retain(|route| route.address_prefix != address_prefix);
+                    table.routes.push(Route {
+                        name: "appliance".into(),
+                        address_prefix,
+                        next_hop: RouteNextHop::VirtualAppliance(address),
+                    });
+                    table.routes.sort_by_key(|route| route.address_prefix);
+                }
+                _ => drop(table.routes.pop()),
+            }
+        }
+        6 | 7 => {
+            let Some(vnet) = pick(&t.virtual_networks, which) else {
+                return;
+            };
+            let vnet = t.virtual_networks.get_mut(&vnet).unwrap();
+            match what {
+                6 => vnet.tags = [("a".to_owned(), how.to_string())].into(),
+                _ => vnet
+                    .peerings
+                    .values_mut()
+                    .for_each(|p| p.allow_forwarded_traffic ^= true),
+            }
+        }
+        8 => {
+            let Some(nic) = pick(&t.network_interfaces, which) else {
+                return;
+            };
+            t.network_interfaces.get_mut(&nic).unwrap().mac_address[5] ^= how;
+        }
+        _ => {
+            let Some(gateway) = pick(&t.virtual_network_gateways, which) else {
+                return;
+            };
+            t.virtual_network_gateways.remove(&gateway);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -536,11 +606,37 @@ proptest! {
             let changes = diff_routes(&before.v4, &subnet.v4).len()
                 + diff_routes(&before.v6, &subnet.v6).len();
             if before == subnet {
-                prop_assert!(std::sync::Arc::ptr_eq(before, subnet));
+                prop_assert!(Arc::ptr_eq(before, subnet));
             }
             if before.v4 == subnet.v4 && before.v6 == subnet.v6 {
                 prop_assert_eq!(changes, 0);
             }
+        }
+    }
+
+    #[test]
+    fn compiling_again_comes_to_the_same(
+        spec in specs(),
+        steps in prop::collection::vec(
+            prop::collection::vec((0u8..10, 0usize..64, any::<u8>()), 0..4),
+            1..8,
+        ),
+    ) {
+        let options = CompileOptions::default();
+        let mut t = build(&spec);
+        let mut image = Arc::new(compile(&t, &options, None).unwrap());
+        for step in steps {
+            let old = t.clone();
+            step.into_iter().for_each(|one| alter(&mut t, one));
+            let before = Compiled { topology: &old, shared_keys: options.shared_keys, image: &image };
+            let again = compile_again(before, &t, &options).unwrap();
+            prop_assert_eq!(&*again, &compile(&t, &options, None).unwrap());
+            for (id, subnet) in &again.subnets {
+                if let Some(before) = image.subnets.get(id).filter(|before| *before == subnet) {
+                    prop_assert!(Arc::ptr_eq(before, subnet));
+                }
+            }
+            image = again;
         }
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::model) struct Draft {
 
 /// A virtual network; what its peerings follow from is not looked at yet, so they are as they are
 /// remembered, or as if each were alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::model) struct VirtualNetworkDraft {
     pub(in crate::model) network: Shared<VirtualNetwork>,
     /// Peerings whose `doNotVerifyRemoteGateways` is set.
@@ -50,7 +50,7 @@ pub(in crate::model) struct VirtualNetworkDraft {
 }
 
 /// What a document remembers of a peering.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::model) struct PeeringMemory {
     pub(in crate::model) state: PeeringState,
     /// The remote address space of the last synchronisation; `None`: it takes place now.

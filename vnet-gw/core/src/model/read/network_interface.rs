@@ -62,7 +62,7 @@ const IP_CONFIGURATION: Schema = &[
 ];
 
 /// A network interface before it has its dynamic addresses and its MAC address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) id: ResourceId,
     /// The interface itself, where nothing of it is left to be given.
@@ -76,7 +76,7 @@ pub(in crate::model) struct NetworkInterfaceDraft {
     pub(in crate::model) tags: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::model) struct IpConfigurationDraft {
     pub(in crate::model) name: String,
     pub(in crate::model) subnet: ResourceId,

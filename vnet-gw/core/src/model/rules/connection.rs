@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use super::{Locations, Networks, check_location, error, not_found};
 use crate::model::{
-    Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, Shared, VirtualNetworkGateway,
+    ById, Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, Shared,
+    VirtualNetworkGateway,
     error::Errors,
     prefix::{not_allowed, overlaps},
 };
@@ -17,8 +18,8 @@ use crate::model::{
 /// What connections are held against.
 pub(super) struct Ends<'a> {
     pub(super) networks: &'a Networks,
-    pub(super) gateways: &'a BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>,
-    pub(super) sites: &'a BTreeMap<ResourceId, Shared<LocalNetworkGateway>>,
+    pub(super) gateways: &'a ById<Shared<VirtualNetworkGateway>>,
+    pub(super) sites: &'a ById<Shared<LocalNetworkGateway>>,
     pub(super) locations: &'a Locations<'a>,
     /// Gateways that are there and break a rule, which is told already.
     pub(super) refused: &'a [&'a ResourceId],
@@ -52,12 +53,12 @@ pub(super) fn settle(
     connections: Vec<&Shared<Connection>>,
     ends: &Ends<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, Shared<Connection>> {
+) -> ById<Shared<Connection>> {
     let resolved = connections.into_iter().filter_map(|connection| {
         let connection = resolve(connection, ends, errors)?;
         Some((connection.id.clone(), connection))
     });
-    let connections: BTreeMap<_, _> = resolved.collect();
+    let connections: ById<Shared<Connection>> = resolved.collect();
     let mut of_gateway: BTreeMap<&ResourceId, Vec<&Connection>> = BTreeMap::new();
     for connection in connections.values() {
         of_gateway

@@ -1,13 +1,10 @@
 //! Public addresses and VPN gateways (rules A8, A10, A13, A14, C "VPN gateway").
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use super::{Locations, Networks, check_location, error, not_found};
 use crate::model::{
-    GatewayIpConfiguration, PublicIpAddress, ResourceId, Shared, Subnet, VirtualNetwork,
+    ById, GatewayIpConfiguration, PublicIpAddress, ResourceId, Shared, Subnet, VirtualNetwork,
     VirtualNetworkGateway,
     addresses::Allocator,
     error::Errors,
@@ -16,7 +13,7 @@ use crate::model::{
     read::{GatewayIpConfigurationDraft, VirtualNetworkGatewayDraft},
 };
 
-type PublicAddresses = BTreeMap<ResourceId, Shared<PublicIpAddress>>;
+type PublicAddresses = ById<Shared<PublicIpAddress>>;
 
 /// An address of the underlay is there once.
 pub(super) fn check_public_addresses(addresses: &PublicAddresses, errors: &mut Errors) {
@@ -39,8 +36,8 @@ pub(super) fn settle(
     addresses: &PublicAddresses,
     locations: &Locations<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, Shared<VirtualNetworkGateway>> {
-    let mut settled: BTreeMap<ResourceId, Shared<VirtualNetworkGateway>> = BTreeMap::new();
+) -> ById<Shared<VirtualNetworkGateway>> {
+    let mut settled: ById<Shared<VirtualNetworkGateway>> = ById::new();
     let mut of_network: HashMap<ResourceId, ResourceId> = HashMap::new();
     let mut users: HashMap<ResourceId, (ResourceId, String)> = HashMap::new();
     for draft in drafts {

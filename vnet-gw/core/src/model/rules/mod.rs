@@ -3,6 +3,7 @@
 //! addresses, MAC addresses) is filled in. Errors have the resource's id as their target.
 
 mod address_space;
+mod again;
 mod connection;
 mod gateway;
 mod network_interface;
@@ -12,16 +13,18 @@ mod peering;
 mod peering_state;
 mod route_table;
 
-use std::{collections::BTreeMap, sync::Arc};
+pub(super) use again::again;
+
+use std::sync::Arc;
 
 use super::{
-    ArmError, ResourceId, Shared, Topology, VirtualNetwork,
+    ArmError, ById, ResourceId, Shared, Topology, VirtualNetwork,
     error::{Errors, cut},
     read::{Draft, Fragment, Resource},
 };
 use crate::hash::FastMap;
 
-type Networks = BTreeMap<ResourceId, Shared<VirtualNetwork>>;
+type Networks = ById<Shared<VirtualNetwork>>;
 
 /// Where resources are, those that say it; but for network interfaces, of which there are many.
 type Locations<'a> = FastMap<&'a ResourceId, &'a str>;
@@ -91,12 +94,12 @@ pub(super) fn together<'a>(
         }
     }
     // From lists, since maps are made of what is sorted already in no time.
-    topology.virtual_networks = BTreeMap::from_iter(virtual_networks);
-    topology.route_tables = BTreeMap::from_iter(route_tables);
-    topology.network_security_groups = BTreeMap::from_iter(security_groups);
-    topology.application_security_groups = BTreeMap::from_iter(application_groups);
-    topology.public_ip_addresses = BTreeMap::from_iter(addresses);
-    topology.local_network_gateways = BTreeMap::from_iter(sites);
+    topology.virtual_networks = ById::from_iter(virtual_networks);
+    topology.route_tables = ById::from_iter(route_tables);
+    topology.network_security_groups = ById::from_iter(security_groups);
+    topology.application_security_groups = ById::from_iter(application_groups);
+    topology.public_ip_addresses = ById::from_iter(addresses);
+    topology.local_network_gateways = ById::from_iter(sites);
     gateway::check_public_addresses(&topology.public_ip_addresses, errors);
     let mut refused: Vec<&ResourceId> = gateways.iter().map(|gateway| &gateway.id).collect();
     topology.virtual_network_gateways = gateway::settle(
@@ -106,7 +109,7 @@ pub(super) fn together<'a>(
         &locations,
         errors,
     );
-    refused.retain(|id| !topology.virtual_network_gateways.contains_key(id));
+    refused.retain(|id| !topology.virtual_network_gateways.contains_key(*id));
     peering_state::settle(&networks, &mut topology.virtual_networks, errors);
     let with_gateway = topology.virtual_network_gateways.values();
     let has_gateway = with_gateway

@@ -1,16 +1,13 @@
 //! Network interfaces: what their ipConfigurations refer to, and who has which address, MAC
 //! address and netdev (rules A13, C "Subnets").
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    net::IpAddr,
-};
+use std::{collections::HashSet, net::IpAddr};
 
 use super::{Locations, Networks, check_locations, error, not_found};
 use crate::{
     hash::FastMap,
     model::{
-        NetworkInterface, ResourceId, Shared, Subnet, VirtualNetwork,
+        ById, NetworkInterface, ResourceId, Shared, Subnet, VirtualNetwork,
         addresses::Allocator,
         error::Errors,
         prefix::is_reserved,
@@ -43,7 +40,7 @@ pub(super) fn settle(
     networks: &Networks,
     locations: &Locations<'_>,
     errors: &mut Errors,
-) -> BTreeMap<ResourceId, Shared<NetworkInterface>> {
+) -> ById<Shared<NetworkInterface>> {
     let subnets = networks.values().flat_map(|network| {
         let location = locations.get(&network.id).copied();
         let subnets = network.subnets.values();
@@ -81,17 +78,19 @@ pub(super) fn settle(
         };
         (draft.id.clone(), interface)
     });
-    let mut settled: BTreeMap<_, _> = settled.collect();
+    let mut settled: Vec<(ResourceId, Shared<NetworkInterface>)> = settled.collect();
     if sound.iter().any(|homed| homed.draft.mac_address.is_none()) {
         let written = sound.iter().filter_map(|homed| homed.draft.mac_address);
         let mut macs: HashSet<[u8; 6]> = written.collect();
-        for interface in settled.values_mut() {
+        // A template's are in its own order.
+        settled.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (_, interface) in &mut settled {
             if interface.mac_address == [0; 6] {
                 interface.mac_address = draw_mac(&interface.id, &mut macs);
             }
         }
     }
-    settled
+    settled.into_iter().collect()
 }
 
 /// The subnet of all the interface's ipConfigurations; `None` where something is wrong with that.

@@ -144,7 +144,7 @@ fn overlapping<'a>(
     }
     let (members, routed): (Vec<&VirtualNetwork>, Vec<&[IpNet]>) = std::iter::once((vnet, &[][..]))
         .chain(peers.iter().filter_map(|(id, peering)| {
-            Some((&**networks.get(id)?, &peering.remote_address_space[..]))
+            Some((&**networks.get(*id)?, &peering.remote_address_space[..]))
         }))
         .unzip();
     // With what a peering leads to until it is synchronised.

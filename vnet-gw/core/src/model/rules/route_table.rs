@@ -1,9 +1,9 @@
 //! Route tables, and subnets that use them (rules B5, B6, C "Subnets").
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{Locations, Networks, check_location, error, not_found};
-use crate::model::{ResourceId, RouteTable, error::Errors};
+use crate::model::{ById, RouteTable, error::Errors};
 
 /// Orders the routes by prefix: network, then length, IPv4 first. Equal ones are refused.
 pub(super) fn sort(table: &mut RouteTable, errors: &mut Errors) {
@@ -22,7 +22,7 @@ pub(super) fn sort(table: &mut RouteTable, errors: &mut Errors) {
 
 pub(super) fn check_subnets(
     networks: &Networks,
-    tables: &BTreeMap<ResourceId, Arc<RouteTable>>,
+    tables: &ById<Arc<RouteTable>>,
     locations: &Locations<'_>,
     errors: &mut Errors,
 ) {

@@ -83,7 +83,7 @@ fn groups_whose_names_begin_alike() {
         (one.id.clone(), Arc::new(one))
     });
     let state = State {
-        documents: Arc::new(documents.collect()),
+        documents: documents.collect(),
         ..State::default()
     };
     for group in groups {
@@ -122,11 +122,9 @@ fn back_references_are_searched_once() {
         .map(document);
     let state = State {
         topology: Arc::new(parse_template(&text, &options).unwrap()),
-        documents: Arc::new(
-            documents
-                .map(|one| (one.id.clone(), Arc::new(one)))
-                .collect(),
-        ),
+        documents: documents
+            .map(|one| (one.id.clone(), Arc::new(one)))
+            .collect(),
         ..State::default()
     };
     // Searched for at first, then from the index.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::{
     arm::{GroupId, Origin, ResourceGroup},
-    model::{DeployOptions, parse_template},
+    model::{ById, DeployOptions, parse_template},
     secret::Secret,
 };
 
@@ -43,11 +43,9 @@ fn network() -> State {
     let documents = resources.iter().map(document);
     State {
         topology: Arc::new(topology),
-        documents: Arc::new(
-            documents
-                .map(|one| (one.id.clone(), Arc::new(one)))
-                .collect(),
-        ),
+        documents: documents
+            .map(|one| (one.id.clone(), Arc::new(one)))
+            .collect(),
         keys: Arc::new(BTreeMap::from([(
             id("connections/ToSite"),
             Secret::new(*b"neverShown1"),
@@ -187,12 +185,9 @@ fn no_document_shows_a_key() {
         etag: "e".into(),
         origin: Origin::Api,
     };
-    let mut documents = (*state.documents).clone();
+    let mut documents = state.documents.clone();
     documents.insert(stray.id.clone(), Arc::new(stray));
-    let state = State {
-        documents: Arc::new(documents),
-        ..state
-    };
+    let state = State { documents, ..state };
     for path in ["connections/ToSite", "connections/Stray"] {
         let shown = shown(&state, path).to_string();
         assert!(!shown.contains("neverShown"), "{shown}");
@@ -215,7 +210,7 @@ fn unknown_properties_are_shown_as_written() {
     });
     let document = document(&resource.take());
     let state = State {
-        documents: Arc::new(BTreeMap::from([(document.id.clone(), Arc::new(document))])),
+        documents: ById::unit(document.id.clone(), Arc::new(document)),
         ..State::default()
     };
     let shown = shown(&state, "localNetworkGateways/L");
@@ -238,7 +233,7 @@ fn values_are_spelt_as_azure_spells_them() {
             "addressPrefix": "10.0.0.0/8", "nextHopType": "virtualappliance", "nextHopIpAddress": "10.11.0.9"}}]}}),
     );
     let state = State {
-        documents: Arc::new(BTreeMap::from([(table.id.clone(), Arc::new(table))])),
+        documents: ById::unit(table.id.clone(), Arc::new(table)),
         ..State::default()
     };
     let shown = shown(&state, "routeTables/T");
@@ -257,7 +252,7 @@ fn a_resource_is_where_it_says_or_where_its_group_is() {
         location: "eastus".into(),
         tags: BTreeMap::new(),
     };
-    let mut documents = BTreeMap::new();
+    let mut documents = ById::new();
     for (name, location) in [("A", json!("West Europe")), ("B", Value::Null)] {
         let kind = "Microsoft.Network/routeTables";
         let one = document(&json!({"type": kind, "name": name, "location": location}));
@@ -265,7 +260,7 @@ fn a_resource_is_where_it_says_or_where_its_group_is() {
     }
     let state = State {
         groups: Arc::new(BTreeMap::from([(id, group)])),
-        documents: Arc::new(documents),
+        documents,
         ..state
     };
     assert_eq!(shown(&state, "routeTables/A")["location"], "westeurope");

@@ -89,10 +89,10 @@ fn what_is_shown_may_be_written_back() {
         let once = show(&state, &target, &Running).unwrap();
         let mut written = (**document).clone();
         written.body = once.as_object().unwrap().clone();
-        let mut documents = (*state.documents).clone();
+        let mut documents = state.documents.clone();
         documents.insert(id.clone(), Arc::new(written));
         let again = State {
-            documents: Arc::new(documents),
+            documents,
             ..state.clone()
         };
         assert_eq!(show(&again, &target, &Running).unwrap(), once);
