@@ -110,12 +110,24 @@ impl Bed {
         args: &[&str],
         prepare: impl FnOnce(&Netns, &[Workload]) -> Result<()>,
     ) -> Result<Self> {
+        Self::start_with_lab(template, hook, args, |_, host, workloads| {
+            prepare(host, workloads)
+        })
+    }
+
+    /// The same where more namespaces are made.
+    pub fn start_with_lab(
+        template: &Template,
+        hook: Hook,
+        args: &[&str],
+        prepare: impl FnOnce(&Lab, &Netns, &[Workload]) -> Result<()>,
+    ) -> Result<Self> {
         let binary = binary("vnet-gw")?;
         let lab = Lab::new()?;
         let host = lab.namespace("host")?;
         let template = template.value();
         let workloads = plug(&lab, &host, &template, hook.offloads())?;
-        prepare(&host, &workloads)?;
+        prepare(&lab, &host, &workloads)?;
         let instance = lab.instance("e2e")?;
         let mut all = vec!["--hook", hook.name()];
         all.extend(args);

@@ -14,6 +14,7 @@
 
 pub mod branchless;
 pub mod endpoint;
+pub mod internet;
 pub mod maps;
 pub mod port;
 pub mod table;

@@ -2,7 +2,7 @@
 
 /// Changes whenever a name, a layout or the meaning of a value in this crate changes.
 /// Pins of another version are not adopted; the instance must be taken down first.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// `ARRAY[1]` of [`Settings`](crate::port::Settings), `BPF_F_MMAPABLE`: its words are stored one
 /// by one.

@@ -46,6 +46,9 @@ impl Port {
     /// The port of a VPN gateway: nothing behind it asks for neighbours, and what came out of it
     /// never goes back into it.
     pub const GATEWAY: u32 = 1 << 7;
+    /// The internet port: its far end is the host's network stack. `mac` is that end's; of its
+    /// addresses only [`Port::HAS_V4`] and [`Port::HAS_V6`] count: the host carries that family.
+    pub const INTERNET: u32 = 1 << 9;
 }
 
 const _: () = assert!(size_of::<Port>() == 64);
@@ -144,7 +147,10 @@ pub struct Settings {
     /// … and this many at once.
     pub icmp_burst: u32,
     pub reserved: u32,
-    pub reserved2: [u64; 3],
+    /// The internet port, as the [`Endpoint`](crate::endpoint::Endpoint) that takes what goes to the
+    /// internet; 0 for none.
+    pub internet: u64,
+    pub reserved2: [u64; 2],
 }
 
 const _: () = assert!(size_of::<Settings>() == 64);

@@ -64,8 +64,12 @@ reasons! {
     NoRoute = "no_route", Drop;
     /// The route's next hop type is None.
     NextHopNone = "next_hop_none", Drop;
-    /// The route's next hop type is Internet and the instance has no internet port.
+    /// The route's next hop type is Internet, and the instance has no internet port or the host no route of that family.
     NextHopInternet = "next_hop_internet", Drop;
+    /// For the internet, but its source is not an address of the NIC that sends it: an appliance must translate what it forwards there.
+    InternetSource = "internet_source", Drop;
+    /// For the internet, but its destination is a private address, which is not there.
+    InternetDestination = "internet_destination", Drop;
     /// The route's next hop type is VirtualNetworkGateway and the VNet has no gateway, or the packet came from it.
     NextHopGateway = "next_hop_gateway", Drop;
     /// The appliance's address is no NIC of the VNet or of a peered one, or the NIC does not forward.

@@ -1,10 +1,11 @@
 //! The path of an IP packet, step by step, up to the port that takes it.
 
-use vnet_gw_common::{endpoint::Endpoint, port::Port, verdict::Reason};
+use vnet_gw_common::{endpoint::Endpoint, port::Port, table::ActionKind, verdict::Reason};
 
 use crate::{
     answer,
     family::{Family, Ip},
+    internet,
     maps::{self, VG_SETTINGS},
     packet::Hook,
     rewrite,
@@ -30,20 +31,28 @@ pub fn forward<F: Family, H: Hook, const TRACE: bool>(
         return Err(Reason::NotRoutable.into());
     }
     let settings = VG_SETTINGS.get(0).ok_or(Reason::UnknownPort)?;
-    let origin = source::check::<F>(settings, id, port, ip.source)?;
-    let route = route::find::<F>(port, &ip, hook.segments())?;
-    if TRACE {
-        trace::route(&route);
-    }
-    let hop = route::next_hop::<F>(&route.action, ip.destination, origin)?;
-    let endpoint = find_endpoint::<F>(settings, &hop)?;
+    let endpoint = if H::TC && port.flags & Port::INTERNET != 0 {
+        find_endpoint::<F>(settings, &internet::way_in(hook, port, ip.destination))?
+    } else {
+        let origin = source::check::<F>(settings, id, port, ip.source)?;
+        let route = route::find::<F>(port, &ip, hook.segments())?;
+        if TRACE {
+            trace::route(&route);
+        }
+        if route.action.kind() == ActionKind::Internet as u32 {
+            internet::way_out::<F>(settings, ip.destination, origin)?
+        } else {
+            let hop = route::next_hop::<F>(&route.action, ip.destination, origin)?;
+            find_endpoint::<F>(settings, &hop)?
+        }
+    };
     if TRACE {
         trace::endpoint(endpoint.port(), endpoint.mac());
     }
     if endpoint.port() == id && port.flags & Port::GATEWAY != 0 {
         return Err(Reason::NextHopGateway.into());
     }
-    hand_over::<F, H>(hook, &ip, endpoint)
+    hand_over::<F, H>(hook, &ip, port, endpoint)
 }
 
 #[inline(always)]
@@ -62,6 +71,7 @@ fn find_endpoint<F: Family>(
 fn hand_over<F: Family, H: Hook>(
     hook: H,
     ip: &Ip<F::Addr>,
+    port: &Port,
     endpoint: Endpoint,
 ) -> Result<u32, Refused> {
     let out_id = endpoint.port();
@@ -69,6 +79,9 @@ fn hand_over<F: Family, H: Hook>(
         return Err(Reason::PortDown.into());
     }
     let out = maps::port(out_id).ok_or(Reason::PortDown)?;
+    if (port.flags | out.flags) & Port::INTERNET != 0 {
+        return internet::hand_over::<F, H>(hook, ip, port, out_id, out, endpoint.mac());
+    }
     if ip.ttl <= 1 {
         return Err(Reason::TtlExpired.into());
     }

@@ -58,6 +58,8 @@ pub trait Family {
     fn is_primary(port: &Port, address: Self::Addr) -> bool;
     /// Unicast, and of more than link scope.
     fn is_routable(address: Self::Addr) -> bool;
+    /// Of those that are routable: the internet has no route to it (RFC 1918 and 6598; RFC 4193).
+    fn is_private(address: Self::Addr) -> bool;
     fn lookup(table: u32, address: Self::Addr) -> Option<Route>;
     fn counter(table: u32, index: u32) -> Option<*mut Counter>;
     fn endpoint(settings: &Settings, scope: u32, address: Self::Addr) -> Option<Endpoint>;
@@ -158,6 +160,14 @@ impl Family for V4 {
     fn is_routable(address: u32) -> bool {
         let first = address >> 24;
         first != 0 && first != 127 && first < 224 && address >> 16 != 0xa9fe
+    }
+
+    #[inline(always)]
+    fn is_private(address: u32) -> bool {
+        address >> 24 == 10
+            || address >> 20 == 0xac1
+            || address >> 16 == 0xc0a8
+            || address >> 22 == 0x6440 >> 6
     }
 
     #[inline(always)]
@@ -286,6 +296,11 @@ impl Family for V6 {
     fn is_routable(address: Addr6) -> bool {
         let top = address.hi >> 48;
         top < 0xff00 && top & 0xffc0 != 0xfe80 && !(address.hi == 0 && address.lo <= 1)
+    }
+
+    #[inline(always)]
+    fn is_private(address: Addr6) -> bool {
+        address.hi >> 57 == 0xfc >> 1
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ mod answer;
 mod deliver;
 mod extension;
 mod family;
+mod internet;
 mod maps;
 mod packet;
 mod parse;

@@ -117,6 +117,8 @@ pub trait Hook: EbpfContext + Copy {
     fn linearise(self);
     /// Whether a packet of `len` bytes at layer 3 fits an interface with that MTU.
     fn fits(self, port: &Port, len: u32) -> bool;
+    /// The mark that the host's network stack gave the packet, which it has no more afterwards.
+    fn take_mark(self) -> u32;
     /// Cuts the frame to `len` bytes.
     fn truncate(self, len: usize) -> bool;
     /// Makes room of `by` bytes before the frame.
@@ -196,6 +198,11 @@ impl Hook for Xdp {
     #[inline(always)]
     fn fits(self, port: &Port, len: u32) -> bool {
         len <= port.mtu
+    }
+
+    #[inline(always)]
+    fn take_mark(self) -> u32 {
+        0
     }
 
     #[inline(always)]
@@ -324,6 +331,16 @@ impl Hook for Tc {
                 0,
                 u64::from(bpf_check_mtu_flags::BPF_MTU_CHK_SEGS),
             ) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn take_mark(self) -> u32 {
+        // SAFETY: the context is valid, and its mark may be written.
+        unsafe {
+            let mark = (*self.0).mark;
+            (*self.0).mark = 0;
+            mark
         }
     }
 

@@ -16,10 +16,20 @@ const TCP: u8 = 6;
 /// The first 14 bytes are there.
 #[inline(always)]
 pub unsafe fn addresses(packet: Packet, to: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { addresses_from(packet, to, FABRIC_MAC) }
+}
+
+/// Writes both MAC addresses.
+///
+/// # Safety
+/// The first 14 bytes are there.
+#[inline(always)]
+pub unsafe fn addresses_from(packet: Packet, to: u64, from: u64) {
     // SAFETY: bytes 0 to 11, as the caller promises.
     unsafe {
-        packet.store::<u64>(0, (to << 16 | FABRIC_MAC >> 32).to_be());
-        packet.store::<u32>(8, (FABRIC_MAC as u32).to_be());
+        packet.store::<u64>(0, (to << 16 | from >> 32).to_be());
+        packet.store::<u32>(8, (from as u32).to_be());
     }
 }
 

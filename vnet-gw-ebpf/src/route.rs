@@ -39,7 +39,7 @@ pub fn find<F: Family>(port: &Port, ip: &Ip<F::Addr>, packets: u64) -> Result<Ro
     Ok(route)
 }
 
-/// What the route's action asks for.
+/// What the route's action asks for, where that is an endpoint of a VNet: `Internet` is [`crate::internet`]'s.
 #[inline(always)]
 pub fn next_hop<F: Family>(
     action: &Action,
@@ -49,7 +49,6 @@ pub fn next_hop<F: Family>(
     const LOCAL: u32 = ActionKind::Local as u32;
     const PEERING: u32 = ActionKind::Peering as u32;
     const APPLIANCE: u32 = ActionKind::Appliance as u32;
-    const INTERNET: u32 = ActionKind::Internet as u32;
     const GATEWAY: u32 = ActionKind::Gateway as u32;
     const NONE: u32 = ActionKind::None as u32;
 
@@ -72,7 +71,6 @@ pub fn next_hop<F: Family>(
             missing: Reason::ApplianceUnreachable,
         }),
         APPLIANCE => Err(Reason::ApplianceUnreachable.into()),
-        INTERNET => Err(Reason::NextHopInternet.into()),
         // The gateway's port is an endpoint with an address that no workload can send to.
         GATEWAY if scope != 0 => Ok(NextHop {
             scope,

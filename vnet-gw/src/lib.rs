@@ -7,6 +7,7 @@ pub mod datapath;
 pub mod doctor;
 pub mod engine;
 pub mod identity;
+pub mod internet;
 pub mod io;
 pub mod metrics;
 pub mod store;

@@ -189,6 +189,14 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub engine: EngineArg,
 
+    /// What routes with the next hop type Internet lead to: `on` the host's own way there, with its
+    /// addresses as sources; `off` nowhere
+    ///
+    /// `on` makes a pair of devices, an nftables table, and policy routing rules of the instance once
+    /// the host has a route to the internet, and switches net.ipv4.ip_forward on.
+    #[arg(long, value_enum, default_value_t)]
+    pub internet: InternetArg,
+
     /// How often the kernel is compared with the configuration
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
     pub reconcile_interval: Duration,
@@ -488,6 +496,13 @@ pub enum HookArg {
     Auto,
     Xdp,
     Tcx,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum InternetArg {
+    #[default]
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -12,6 +12,7 @@ use crate::{
     control::RuntimeDir,
     daemon::InstanceLock,
     datapath::{self, Instance},
+    internet,
 };
 
 pub(super) fn run(cli: &Cli) -> Result<Verdict> {
@@ -25,6 +26,7 @@ pub(super) fn run(cli: &Cli) -> Result<Verdict> {
     let runtime_dir = RuntimeDir::default();
     let _lock = InstanceLock::take(&runtime_dir, &instance)?;
     let report = datapath::down(&instance)?;
+    let internet = internet::down(&instance)?;
     runtime_dir
         .clear(&instance)
         .context("removing the daemon's sockets")?;
@@ -36,16 +38,18 @@ pub(super) fn run(cli: &Cli) -> Result<Verdict> {
             "maps": report.maps,
             "links": report.links,
             "filters": report.filters,
+            "internetPort": internet,
         }))?,
-        OutputFormat::Table if report.is_empty() => {
+        OutputFormat::Table if report.is_empty() && !internet => {
             output::print(&format!("instance {}: nothing was there\n", instance.name))?;
         }
         OutputFormat::Table => output::print(&format!(
-            "instance {}: removed {}, {}, {}; detached from {}\n",
+            "instance {}: removed {}, {}, {}{}; detached from {}\n",
             instance.name,
             count(report.programs, "program"),
             count(report.maps, "map"),
             count(report.links + report.filters, "attachment"),
+            if internet { ", the internet port" } else { "" },
             count(report.detached.len(), "device"),
         ))?,
     }

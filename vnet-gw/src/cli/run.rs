@@ -5,7 +5,7 @@ use vnet_gw_core::model::DeployOptions;
 
 use super::{
     Verdict,
-    args::{Cli, RunArgs},
+    args::{Cli, InternetArg, RunArgs},
 };
 use crate::{
     control::RuntimeDir,
@@ -47,6 +47,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         public_ip_pool: args.public_ip_pool.clone(),
         hook: args.hook.into(),
         engine: args.engine.into(),
+        internet: args.internet == InternetArg::On,
         reconcile_interval: args.reconcile_interval,
         socket_group: args.socket_group.clone(),
         ephemeral: args.ephemeral,

@@ -21,7 +21,7 @@ use tokio::{
 use vnet_gw_core::arm::{Change, SharedKeyChange};
 
 use super::{
-    ConfigFiles, Daemon, Event, Fabric, FileSet, InstanceLock, LoadError, Loaded, file_set,
+    ConfigFiles, Daemon, Event, Fabric, FileSet, Host, InstanceLock, LoadError, Loaded, file_set,
     keys::OldKeys,
     notify::notify,
     state::{Next, Settings},
@@ -32,6 +32,7 @@ use crate::{
     control::{Asked, RuntimeDir, Server},
     datapath::{self, Datapath, HookChoice, Instance},
     engine::{Engine, EngineOptions, SystemAssign, Writer},
+    internet,
     metrics::{MetricsServer, Sources},
     store::{FileStore, MemoryStore, Store},
     vpn::{Tunnels, Vpn},
@@ -53,6 +54,8 @@ pub struct RunOptions {
     pub public_ip_pool: Vec<IpNet>,
     pub hook: HookChoice,
     pub engine: EngineChoice,
+    /// Whether routes to the internet lead through the host's network stack.
+    pub internet: bool,
     pub reconcile_interval: Duration,
     /// Who besides root may ask; unset, `vnet-gw` where there is such a group.
     pub socket_group: Option<String>,
@@ -90,7 +93,8 @@ pub fn run(options: &RunOptions) -> Result<()> {
             options,
             || {
                 let datapath = Datapath::open(&options.instance, options.hook)?;
-                Ok((datapath, Vpn::start(options.engine)?))
+                let host = Host::new(datapath, options.internet);
+                Ok((host, Vpn::start(options.engine)?))
             },
             signals,
         )
@@ -105,6 +109,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
             report.detached.len(),
             report.maps
         );
+        internet::down(&options.instance)?;
     }
     outcome
 }

@@ -74,6 +74,7 @@ impl Running {
             state_dir: Some(scratch.path().join("lib")),
             public_ip_pool: Vec::new(),
             hook: HookChoice::Auto,
+            internet: false,
             engine: EngineChoice::Auto,
             reconcile_interval: Duration::from_secs(3600),
             socket_group: None,

@@ -236,6 +236,12 @@ impl Maps {
             .store(word, Ordering::Release);
     }
 
+    /// The internet port, as an endpoint: one store. Whether it was another.
+    pub(super) fn set_internet(&self, word: u64) -> bool {
+        const AT: usize = std::mem::offset_of!(Settings, internet);
+        self.setting(AT).swap(word, Ordering::Release) != word
+    }
+
     /// Waits until every packet that is under way now has left the programs: puts an endpoint
     /// table where it is already, since an update of an outer map ends with such a wait.
     pub(super) fn grace(&self) -> Result<(), DatapathError> {

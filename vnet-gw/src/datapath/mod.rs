@@ -20,6 +20,7 @@ mod clsact;
 mod down;
 mod endpoints;
 mod error;
+mod internet;
 mod load;
 mod map;
 mod mirror;
@@ -44,6 +45,7 @@ use vnet_gw_core::{compile::Image, model::ResourceId};
 use self::{
     attach::Attacher,
     endpoints::{EndpointTables, Wanted},
+    internet::{Internet, is_internet},
     load::{Maps, Programs},
     netdev::Netdevs,
     pins::Directory,
@@ -51,7 +53,10 @@ use self::{
     scopes::Scopes,
     tables::{Tables, TablesPlan},
 };
-pub use self::{attach::Features, down::down, error::DatapathError, pins::Instance, report::*};
+pub use self::{
+    attach::Features, down::down, error::DatapathError, internet::InternetPort, pins::Instance,
+    report::*,
+};
 
 /// Where a port's program is attached.
 ///
@@ -91,6 +96,7 @@ pub struct Datapath {
     image: Option<Arc<Image>>,
     port_ids: PortIds,
     wanted: Wanted,
+    internet: Internet,
     /// The last change stopped half-way: the kernel may be anywhere between.
     unfinished: bool,
     totals: Totals,
@@ -138,6 +144,7 @@ impl Datapath {
             image: None,
             port_ids: PortIds::new(),
             wanted: Wanted::default(),
+            internet: Internet::default(),
             unfinished: false,
             totals: Totals::default(),
         })
@@ -183,7 +190,7 @@ impl Datapath {
         start: Instant,
     ) -> Result<(), DatapathError> {
         let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
-        let port_ids = self.ports.plan(&image)?;
+        let port_ids = self.ports.plan(&self.internet.wanted(&image))?;
         let plan = self.tables.plan(&image, &mut self.scopes, &self.maps)?;
         let places = self.places(&image, &port_ids, &plan)?;
         let endpoints_same = port_ids == self.port_ids
@@ -207,6 +214,26 @@ impl Datapath {
         Ok(())
     }
 
+    /// The internet port from now on; none: what should go there is counted `next_hop_internet`.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn set_internet(&mut self, port: Option<InternetPort>) -> Result<(), DatapathError> {
+        if !self.internet.set(port) {
+            return Ok(());
+        }
+        match self.image.clone() {
+            Some(image) => self.reach(image, &mut ApplyReport::default(), Instant::now()),
+            // With the first image.
+            None => Ok(()),
+        }
+    }
+
+    /// The numbers of the VNets that packets may come from.
+    pub fn scopes(&self) -> BTreeSet<u32> {
+        self.scopes.numbers()
+    }
+
     fn places(
         &mut self,
         image: &Image,
@@ -214,11 +241,17 @@ impl Datapath {
         plan: &TablesPlan,
     ) -> Result<Places, DatapathError> {
         let mut places = Places::new();
-        for (nic, port) in &image.ports {
+        for (nic, port) in self.internet.wanted(image).iter() {
+            let internet = is_internet(nic);
             let place = Place {
                 id: port_ids.get(nic).copied().unwrap_or(0),
-                scope: self.scopes.id(&port.vnet)?,
+                scope: if internet {
+                    0
+                } else {
+                    self.scopes.id(&port.vnet)?
+                },
                 table: self.tables.id(plan, &port.subnet).unwrap_or(0),
+                internet,
             };
             places.insert(nic.clone(), place);
         }
@@ -240,8 +273,10 @@ impl Datapath {
             endpoints,
             tables,
             scopes,
+            internet,
             ..
         } = self;
+        let wanted = internet.wanted(image);
         let attacher = Attacher {
             directory: &self.directory,
             programs: &self.programs,
@@ -249,10 +284,11 @@ impl Datapath {
             choice: self.choice,
         };
         scopes.write(maps)?;
-        let new = ports.set(maps, &attacher, devices, image, places, Which::New)?;
+        let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
         report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
         tables.carry_out(plan, maps, report)?;
-        let changed = ports.set(maps, &attacher, devices, image, places, Which::Changed)?;
+        let changed = ports.set(maps, &attacher, devices, &wanted, places, Which::Changed)?;
+        maps.set_internet(internet.word(|id| self.port_ids.get(id).copied()));
         let gone = ports.remove_others(maps, &attacher, devices, &self.port_ids)?;
         report.ports_changed += new.changed + changed.changed + gone;
         report.endpoints_rebuilt |= endpoints.remove(maps, &self.wanted)?;

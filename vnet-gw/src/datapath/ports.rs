@@ -9,7 +9,7 @@ use vnet_gw_common::{
     port::Port,
 };
 use vnet_gw_core::{
-    compile::{Image, PortImage},
+    compile::PortImage,
     model::{ResourceId, Shared},
 };
 
@@ -17,6 +17,7 @@ use self::entry::veth_needs;
 use super::{
     DatapathError,
     attach::Attacher,
+    internet::Wanted,
     load::Maps,
     mirror::{Ids, Kind, Mirror},
     netdev::Netdevs,
@@ -60,6 +61,8 @@ pub(super) struct Place {
     pub(super) id: u32,
     pub(super) scope: u32,
     pub(super) table: u32,
+    /// It is the internet port.
+    pub(super) internet: bool,
 }
 
 pub(super) type Places = BTreeMap<ResourceId, Place>;
@@ -103,11 +106,11 @@ impl Ports {
         })
     }
 
-    /// The id of every NIC of the image: the one it has, or a new one.
-    pub(super) fn plan(&mut self, image: &Image) -> Result<PortIds, DatapathError> {
+    /// The id of every port that is wanted: the one it has, or a new one.
+    pub(super) fn plan(&mut self, wanted: &Wanted<'_>) -> Result<PortIds, DatapathError> {
         let mut ids = PortIds::new();
         let mut seen = BTreeMap::new();
-        for nic in image.ports.keys() {
+        for (nic, _) in wanted.iter() {
             let hash = nic.stable_hash();
             if let Some(first) = seen.insert(hash, nic) {
                 return Err(collision(first, nic, hash));
@@ -133,13 +136,13 @@ impl Ports {
         maps: &Maps,
         attacher: &Attacher<'_>,
         devices: &Netdevs,
-        image: &Image,
+        all: &Wanted<'_>,
         places: &Places,
         which: Which,
     ) -> Result<SetReport, DatapathError> {
         let mut report = SetReport::default();
         let mut owners: BTreeMap<&str, &ResourceId> = BTreeMap::new();
-        for (nic, wanted) in &image.ports {
+        for (nic, wanted) in all.iter() {
             let owner = *owners.entry(&wanted.device).or_insert(nic);
             let Some(place) = places.get(nic) else {
                 continue;
@@ -407,6 +410,9 @@ impl Ports {
         for (nic, entry) in &self.by_nic {
             let (name, device) = (nic.name(), &entry.image.device);
             match &entry.state {
+                PortState::NoDevice if entry.place.internet => all.push(format!(
+                    "{name}: its device {device} is gone; it is made again"
+                )),
                 PortState::NoDevice if entry.image.gateway => all.push(format!(
                     "{name}: the gateway's worker has not made its device {device} (yet); packets to it are counted as port_down"
                 )),
@@ -440,9 +446,12 @@ impl Ports {
             state: entry.state.clone(),
             warnings: [&entry.warnings[..], &entry.surroundings].concat(),
             mac: entry.image.mac,
-            addresses: entry.image.addresses.clone(),
+            addresses: match entry.place.internet {
+                true => Vec::new(),
+                false => entry.image.addresses.clone(),
+            },
             mtu: entry.mtu,
-            gateway: entry.image.gateway,
+            gateway: entry.image.gateway && !entry.place.internet,
             ip_forwarding: entry.image.ip_forwarding || entry.image.gateway,
             trace_every: entry.trace_every,
             netdev: entry

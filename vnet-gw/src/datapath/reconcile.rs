@@ -54,9 +54,21 @@ impl Datapath {
             features: self.features,
             choice: self.choice,
         };
-        let set = self
-            .ports
-            .set(&self.maps, &attacher, &devices, &image, &places, Which::All)?;
+        let wanted = self.internet.wanted(&image);
+        let set = self.ports.set(
+            &self.maps,
+            &attacher,
+            &devices,
+            &wanted,
+            &places,
+            Which::All,
+        )?;
+        let word = self.internet.word(|id| self.port_ids.get(id).copied());
+        if self.maps.set_internet(word) {
+            drift
+                .differences
+                .push("the internet port differed in the settings; set right".to_owned());
+        }
         drift.differences.extend(set.relinked);
         for (nic, now) in self.ports.summary() {
             let before = before.get(&nic);

@@ -91,6 +91,11 @@ impl Scopes {
         Ok(())
     }
 
+    /// Those in use.
+    pub(super) fn numbers(&self) -> BTreeSet<u32> {
+        self.vnets.keys().copied().collect()
+    }
+
     pub(super) fn rested(&mut self) {
         self.ids.rested();
     }

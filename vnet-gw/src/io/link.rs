@@ -25,15 +25,42 @@ pub(crate) fn prepare(device: &str, mac: [u8; 6], mtu: u32, queue: u32) -> io::R
     attributes.extend(attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()));
     attributes.extend(attribute(libc::IFLA_TXQLEN, &queue.to_ne_bytes()));
     set(device, 0, 0, &attributes)?;
+    no_link_local(device)?;
+    up(device)
+}
+
+/// Makes `device` an end that the host's network stack reads: it has IPv6, but makes itself no
+/// address and asks for no neighbours. Brings it up.
+pub(crate) fn prepare_for_host(device: &str, mtu: u32) -> io::Result<()> {
+    no_link_local(device)?;
+    set(device, 0, 0, &attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()))?;
+    up(device)
+}
+
+/// Gives a device another MAC address.
+pub(crate) fn set_mac(device: &str, mac: [u8; 6]) -> io::Result<()> {
+    set(device, 0, 0, &attribute(libc::IFLA_ADDRESS, &mac))
+}
+
+/// Gives a device another MTU.
+pub(crate) fn set_mtu(device: &str, mtu: u32) -> io::Result<()> {
+    set(device, 0, 0, &attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()))
+}
+
+/// Brings a device up, without ARP.
+pub(crate) fn up(device: &str) -> io::Result<()> {
+    let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
+    set(device, flags, flags, &[])
+}
+
+fn no_link_local(device: &str) -> io::Result<()> {
     let mode = attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
     let inet6 = attribute(libc::AF_INET6 as u16 | NLA_F_NESTED, &mode);
     let family = attribute(libc::IFLA_AF_SPEC | NLA_F_NESTED, &inet6);
     match set(device, 0, 0, &family) {
-        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
-        result => result?,
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(()),
+        result => result,
     }
-    let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
-    set(device, flags, flags, &[])
 }
 
 /// `RTM_NEWLINK` on a device that exists.

@@ -9,11 +9,13 @@
 //! Nothing in a half blocks, allocates after its start, or makes a system call for each packet
 //! where the kernel takes more than one.
 
+pub(crate) mod ethtool;
 mod gso;
 mod ike_sockets;
-mod link;
+pub(crate) mod link;
 mod open;
 mod poll;
+pub(crate) mod rtnl;
 mod sockopt;
 mod xsk;
 

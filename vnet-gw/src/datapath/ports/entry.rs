@@ -117,7 +117,8 @@ impl Entry {
             self.image.ip_forwarding || self.image.gateway,
             Port::IP_FORWARDING,
         );
-        set(self.image.gateway, Port::GATEWAY);
+        set(self.image.gateway && !self.place.internet, Port::GATEWAY);
+        set(self.place.internet, Port::INTERNET);
         set(v4.is_some(), Port::HAS_V4);
         set(v6.is_some(), Port::HAS_V6);
         set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);

@@ -6,11 +6,10 @@ use vnet_gw_common::xsk::MAX_QUEUES;
 
 use super::{
     area::{Area, Frame},
-    ethtool,
-    netlink::Link,
     program::{Kind, Program},
     socket::{Mode, RING, Socket},
 };
+use crate::io::{ethtool, rtnl::Link};
 
 /// Dropping it takes the program off and closes the sockets.
 pub(super) struct Device {

@@ -11,9 +11,7 @@
 
 mod area;
 mod device;
-mod ethtool;
 mod headers;
-mod netlink;
 mod paths;
 mod port;
 mod program;

@@ -10,9 +10,11 @@ use vnet_gw_core::sa::Encapsulation;
 use super::{
     device::Device,
     headers::{ETHERNET, Template},
-    netlink::{Neighbour, Rtnl},
 };
-use crate::io::PathId;
+use crate::io::{
+    PathId,
+    rtnl::{Neighbour, Rtnl},
+};
 
 /// How often what was learnt is looked up again, even where the kernel tells of no change.
 const REFRESH: Duration = Duration::from_secs(5);

@@ -18,13 +18,17 @@ use vnet_gw_core::{packet::VirtioHeader, sa::TUNNEL_MTU};
 
 use super::{
     area::{Area, FRAME, Frame},
-    ethtool::{self, Offload as Feature},
     headers::ETHERNET,
-    netlink::Rtnl,
     program::{Kind, Program},
     socket::{Mode, RING, Socket},
 };
-use crate::io::{InnerPacket, Poll, Port, Ready, SuperLimits, link, token};
+use crate::io::{
+    InnerPacket, Poll, Port, Ready, SuperLimits,
+    ethtool::{self, Offload as Feature},
+    link,
+    rtnl::Rtnl,
+    token,
+};
 
 /// The far end's name, where there is no other device but the loopback.
 const FAR: &str = "port";
@@ -59,7 +63,7 @@ impl Pair {
     pub(super) fn create(device: &str, mac: [u8; 6]) -> Result<Self, (&'static str, io::Error)> {
         let namespace = new_namespace().map_err(|error| ("making a network namespace", error))?;
         let mut rtnl = Rtnl::open().map_err(|error| ("opening rtnetlink", error))?;
-        rtnl.create_veth(device, FAR, namespace.as_fd())
+        rtnl.create_veth(device, FAR, Some(namespace.as_fd()))
             .map_err(|error| ("making the veth pair", error))?;
         let near = nix::net::if_::if_nametoindex(device)
             .map_err(|errno| ("looking for it", errno.into()))?;

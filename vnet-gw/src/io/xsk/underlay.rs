@@ -8,13 +8,12 @@ use super::{
     area::{FRAME, Frame},
     device::Device,
     headers::{self, LONGEST, Variable},
-    netlink::Changes,
     paths::Paths,
     socket::Mode,
 };
 use crate::io::{
     Datagram, IkeSockets, OpenError, Outgoing, PathId, Poll, Ready, Received, SendFailure,
-    Underlay, token,
+    Underlay, rtnl::Changes, token,
 };
 
 /// Packets taken in one call.

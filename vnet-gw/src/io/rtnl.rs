@@ -26,43 +26,43 @@ const NLA_F_NESTED: u16 = 1 << 15;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// A socket in the network namespace of the thread that opened it, wherever it is used.
-pub(super) struct Rtnl {
+pub(crate) struct Rtnl {
     socket: Socket,
     sequence: u32,
 }
 
 /// A device, as far as frames through it need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) ifindex: u32,
-    pub(super) name: String,
+pub(crate) struct Link {
+    pub(crate) ifindex: u32,
+    pub(crate) name: String,
     /// Ethernet only.
-    pub(super) mac: Option<[u8; 6]>,
-    pub(super) mtu: u32,
+    pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) mtu: u32,
 }
 
 /// Where packets to an address go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) ifindex: u32,
+pub(crate) struct Route {
+    pub(crate) ifindex: u32,
     /// The router, or the address itself.
-    pub(super) next_hop: IpAddr,
+    pub(crate) next_hop: IpAddr,
     /// Less than the device's where the route says so, or an ICMP error did.
-    pub(super) mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// Not to this host, not to many.
-    pub(super) unicast: bool,
+    pub(crate) unicast: bool,
 }
 
 /// A neighbour whose MAC address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Neighbour {
-    pub(super) mac: [u8; 6],
+pub(crate) struct Neighbour {
+    pub(crate) mac: [u8; 6],
     /// Nothing has confirmed it for a while.
-    pub(super) stale: bool,
+    pub(crate) stale: bool,
 }
 
 impl Rtnl {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -73,7 +73,12 @@ impl Rtnl {
     }
 
     /// Sends one request: the payloads of all answers.
-    fn ask(&mut self, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    pub(crate) fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        payload: &[u8],
+    ) -> io::Result<Vec<Vec<u8>>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = vec![0; HEADER];
         message.extend(payload);
@@ -116,7 +121,7 @@ impl Rtnl {
     }
 
     /// The device that has an address of this host.
-    pub(super) fn device_of(&mut self, address: IpAddr) -> io::Result<Option<u32>> {
+    pub(crate) fn device_of(&mut self, address: IpAddr) -> io::Result<Option<u32>> {
         let mut request = [0; IFADDR];
         request[0] = family(address);
         let answers = self.ask(libc::RTM_GETADDR, NLM_F_DUMP, &request)?;
@@ -128,7 +133,7 @@ impl Rtnl {
         }))
     }
 
-    pub(super) fn link(&mut self, ifindex: u32) -> io::Result<Link> {
+    pub(crate) fn link(&mut self, ifindex: u32) -> io::Result<Link> {
         let mut request = [0; IFINFO];
         request[4..8].copy_from_slice(&ifindex.to_ne_bytes());
         let answers = self.ask(libc::RTM_GETLINK, 0, &request)?;
@@ -147,7 +152,7 @@ impl Rtnl {
     }
 
     /// How packets go from an address of this host to another.
-    pub(super) fn route(&mut self, from: IpAddr, to: IpAddr) -> io::Result<Route> {
+    pub(crate) fn route(&mut self, from: IpAddr, to: IpAddr) -> io::Result<Route> {
         let (source, destination) = (octets(from), octets(to));
         let mut request = vec![0; RTMSG];
         request[0] = family(to);
@@ -174,7 +179,7 @@ impl Rtnl {
     }
 
     /// What the kernel knows of a neighbour; it asks nobody.
-    pub(super) fn neighbour(
+    pub(crate) fn neighbour(
         &mut self,
         ifindex: u32,
         address: IpAddr,
@@ -200,20 +205,20 @@ impl Rtnl {
         }))
     }
 
-    /// Makes a veth pair: one end here, the other in the network namespace `elsewhere`.
-    pub(super) fn create_veth(
+    /// Makes a veth pair: one end here, the other in the network namespace `elsewhere`, or here, too.
+    pub(crate) fn create_veth(
         &mut self,
         near: &str,
         far: &str,
-        elsewhere: BorrowedFd<'_>,
+        elsewhere: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let name = |name: &str| attribute(libc::IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
         let mut peer = vec![0; IFINFO];
         peer.extend(name(far));
-        peer.extend(attribute(
-            libc::IFLA_NET_NS_FD,
-            &elsewhere.as_raw_fd().to_ne_bytes(),
-        ));
+        if let Some(elsewhere) = elsewhere {
+            let namespace = elsewhere.as_raw_fd().to_ne_bytes();
+            peer.extend(attribute(libc::IFLA_NET_NS_FD, &namespace));
+        }
         let data = attribute(VETH_INFO_PEER | NLA_F_NESTED, &peer);
         let mut info = attribute(libc::IFLA_INFO_KIND, b"veth");
         info.extend(attribute(libc::IFLA_INFO_DATA | NLA_F_NESTED, &data));
@@ -224,7 +229,7 @@ impl Rtnl {
             .map(drop)
     }
 
-    pub(super) fn delete(&mut self, ifindex: u32) -> io::Result<()> {
+    pub(crate) fn delete(&mut self, ifindex: u32) -> io::Result<()> {
         let mut request = [0; IFINFO];
         request[4..8].copy_from_slice(&ifindex.to_ne_bytes());
         self.ask(libc::RTM_DELLINK, 0, &request).map(drop)
@@ -232,10 +237,10 @@ impl Rtnl {
 }
 
 /// Tells when neighbours, routes or devices change.
-pub(super) struct Changes(Socket);
+pub(crate) struct Changes(Socket);
 
 impl Changes {
-    pub(super) fn watch() -> io::Result<Self> {
+    pub(crate) fn watch() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK
             | libc::RTMGRP_NEIGH
             | libc::RTMGRP_IPV4_ROUTE
@@ -247,7 +252,7 @@ impl Changes {
     }
 
     /// Whether there was any since the last call.
-    pub(super) fn any(&mut self) -> bool {
+    pub(crate) fn any(&mut self) -> bool {
         let mut any = false;
         let mut buffer = Vec::with_capacity(16 * 1024);
         loop {
@@ -268,14 +273,14 @@ impl AsRawFd for Changes {
     }
 }
 
-fn family(address: IpAddr) -> u8 {
+pub(crate) fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => libc::AF_INET as u8,
         IpAddr::V6(_) => libc::AF_INET6 as u8,
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -289,12 +294,12 @@ fn ip(octets: &[u8]) -> Option<IpAddr> {
     Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into())
 }
 
-fn number(value: &[u8]) -> Option<u32> {
+pub(crate) fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*value.first_chunk()?))
 }
 
 /// One attribute, padded.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
@@ -303,7 +308,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// The value of the first attribute of a kind.
-fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     while let [low, high, first, second, ..] = *rest {
         let length = usize::from(u16::from_ne_bytes([low, high]));

@@ -31,7 +31,7 @@ const GET_CHANNELS: u32 = 0x3c;
 /// An offload, by the number of the command that sets it.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
-pub(super) enum Offload {
+pub(crate) enum Offload {
     TransmitChecksum = 0x17,
     TcpSegmentation = 0x1f,
     GenericSegmentation = 0x24,
@@ -39,7 +39,7 @@ pub(super) enum Offload {
 }
 
 /// Receive queues; 1 where the driver does not tell.
-pub(super) fn queues(device: &str) -> u32 {
+pub(crate) fn queues(device: &str) -> u32 {
     let mut channels = Channels {
         command: GET_CHANNELS,
         ..Channels::default()
@@ -50,7 +50,7 @@ pub(super) fn queues(device: &str) -> u32 {
         .max(1)
 }
 
-pub(super) fn set(device: &str, offload: Offload, on: bool) -> io::Result<()> {
+pub(crate) fn set(device: &str, offload: Offload, on: bool) -> io::Result<()> {
     let mut value = Value {
         command: offload as u32,
         value: u32::from(on),

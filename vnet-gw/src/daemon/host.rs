@@ -1,0 +1,137 @@
+//! The data path together with the internet port that leads out of it.
+
+use std::{collections::BTreeSet, io, sync::Arc};
+
+use vnet_gw_core::{compile::Image, model::ResourceId};
+
+use super::{Fabric, TraceLog};
+use crate::{
+    datapath::{
+        ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, PortStatus, Stats,
+    },
+    internet::{self, Internet},
+    metrics::Collector,
+};
+
+/// What the daemon runs: the kernel's data path, and the host's side of its internet port.
+///
+/// An internet port that cannot be had is a warning, and what is for the internet is counted; the
+/// rest of the data path does not depend on it.
+pub struct Host {
+    datapath: Datapath,
+    instance: Instance,
+    /// None with `--internet off`.
+    internet: Option<Internet>,
+    /// VNets that the host's side knows.
+    scopes: BTreeSet<u32>,
+    begun: bool,
+}
+
+impl Host {
+    pub fn new(datapath: Datapath, internet: bool) -> Self {
+        let instance = datapath.instance().clone();
+        Self {
+            internet: internet.then(|| Internet::new(&instance)),
+            datapath,
+            instance,
+            scopes: BTreeSet::new(),
+            begun: false,
+        }
+    }
+
+    /// The host's side first, and then the port, so that nothing leaves untranslated. What was mended.
+    fn connect(&mut self, warnings: &mut Vec<String>) -> Result<Vec<String>, DatapathError> {
+        let Some(internet) = &mut self.internet else {
+            return Ok(Vec::new());
+        };
+        let scopes = self.datapath.scopes();
+        match internet.ensure(&scopes) {
+            Ok(found) => {
+                for line in &found.done {
+                    log::info!("internet: {line}");
+                }
+                warnings.extend(found.warnings);
+                let gone = self.scopes.difference(&scopes).copied().collect();
+                internet.forget(&gone);
+                self.scopes = scopes;
+                self.datapath.set_internet(found.port)?;
+                Ok(found.mended)
+            }
+            Err(error) => {
+                warnings.push(error.to_string());
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Takes over what an earlier daemon left, or takes it away.
+    fn begin(&mut self, warnings: &mut Vec<String>) -> Result<(), DatapathError> {
+        self.begun = true;
+        match &self.internet {
+            Some(internet) => self.datapath.set_internet(internet.adopt()),
+            None => {
+                if let Err(error) = internet::down(&self.instance) {
+                    warnings.push(error.to_string());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Fabric for Host {
+    fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
+        let mut warnings = Vec::new();
+        let first = !self.begun;
+        if first {
+            self.begin(&mut warnings)?;
+        }
+        let mut report = self.datapath.apply(image)?;
+        // Otherwise with every reconcile.
+        if first || self.datapath.scopes() != self.scopes {
+            self.connect(&mut warnings)?;
+        }
+        report.warnings.extend(warnings);
+        Ok(report)
+    }
+
+    fn reconcile(&mut self) -> Result<Drift, DatapathError> {
+        let mut warnings = Vec::new();
+        let mended = match self.begun {
+            true => self.connect(&mut warnings)?,
+            false => Vec::new(),
+        };
+        let mut drift = self.datapath.reconcile()?;
+        drift.differences.extend(
+            mended
+                .into_iter()
+                .map(|line| format!("internet: {line}; made again")),
+        );
+        drift.failed.extend(warnings);
+        Ok(drift)
+    }
+
+    fn counters(&self) -> Result<Counters, DatapathError> {
+        self.datapath.counters()
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        self.datapath.ports()
+    }
+
+    fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
+        self.datapath.set_trace(nic, every)
+    }
+
+    fn stats(&self) -> Stats {
+        self.datapath.stats()
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        self.datapath.collectors()
+    }
+
+    fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>> {
+        Fabric::trace_log(&self.datapath, sink)
+    }
+}
