@@ -54,7 +54,7 @@ impl GatewayPort {
             ActionImage::Local {
                 vnet: self.vnet.clone(),
             },
-            ActionImage::Gateway { vnet: None },
+            ActionImage::gateway(None),
         ];
         let mut routes = Vec::new();
         for (prefixes, action) in [(local, 0), (remote, 1)] {
@@ -134,7 +134,7 @@ impl GatewayPort {
         prefixes: &[&str],
         to: Option<&ResourceId>,
     ) -> Result<()> {
-        let action = ActionImage::Gateway { vnet: to.cloned() };
+        let action = ActionImage::gateway(to.cloned());
         for (id, subnet) in image.subnets.clone() {
             if subnet.vnet == self.vnet && id.name() != "GatewaySubnet" {
                 let mut routed = subnet;
@@ -150,7 +150,7 @@ impl GatewayPort {
         let subnet = &image.ports.get(&self.id).context("not added")?.subnet;
         let subnet = image.subnets.get_mut(subnet).context("no subnet")?;
         let vnet = Some(self.vnet.clone());
-        add_routes(subnet, prefixes, &ActionImage::Gateway { vnet })
+        add_routes(subnet, prefixes, &ActionImage::gateway(vnet))
     }
 }
 

@@ -91,7 +91,7 @@ impl Action {
     pub const NO_ROUTE: Self = Self([0; ACTION_WORDS]);
     /// Peering: its other side has `allowForwardedTraffic`.
     pub const ACCEPTS_FORWARDED: u32 = 1 << 8;
-    /// Appliance: it is in a peered VNet (so [`Action::ACCEPTS_FORWARDED`] applies).
+    /// Appliance, gateway: it is in a peered VNet (so [`Action::ACCEPTS_FORWARDED`] applies).
     pub const PEERED: u32 = 1 << 9;
 
     pub const fn new(kind: ActionKind, flags: u32, scope: u32) -> Self {

@@ -81,6 +81,15 @@ fn gateway(row: &GatewayRow) -> String {
             ),
         ));
     }
+    if !row.used_by.is_empty() {
+        let names = row.used_by.iter().map(|vnet| short(&vnet.id));
+        let names: Vec<String> = names.collect();
+        lines.push(("used by", names.join(", ")));
+    }
+    if row.turned_back != 0 {
+        let packets = count(row.turned_back as usize, "packet");
+        lines.push(("turned back", packets));
+    }
     if !row.drops.is_empty() {
         lines.push(("dropped", drops(&row.drops)));
     }
@@ -123,6 +132,8 @@ mod tests {
             connections: 1,
             tunnels: 4,
             tunnels_connected: 2,
+            used_by: vec![Reference { id: "spoke".into() }],
+            turned_back: 7,
             drops: vec![DropCount {
                 reason: "no_tunnel".into(),
                 packets: 1_234,
@@ -141,6 +152,9 @@ mod tests {
             "does not have the address",
             "gso: no zero-copy here",
             "2 of 4 connected, in 1 connection",
+            "used by",
+            "spoke",
+            "7 packets",
             "1,234 no_tunnel",
             "IKE messages refused  3 malformed",
         ] {

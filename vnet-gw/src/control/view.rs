@@ -77,7 +77,8 @@ fn outcome(snapshot: &Snapshot, explanation: &Explanation, ports: Option<&PortLi
             Delivery::Internet => {
                 "dropped (next_hop_internet): this host has no internet port".to_owned()
             }
-            Delivery::VirtualNetworkGateway { gateway, .. } => {
+            Delivery::VirtualNetworkGateway { gateway, .. }
+            | Delivery::TurnedBack { gateway, .. } => {
                 into_gateway(snapshot, &ResourceId::new(gateway), delivery, ports)
             }
             _ => delivery.to_string(),

@@ -128,6 +128,10 @@ pub struct GatewayRow {
     pub connections: usize,
     pub tunnels: usize,
     pub tunnels_connected: usize,
+    /// The VNets that use it by gateway transit.
+    pub used_by: Vec<Reference>,
+    /// Packets from its own side for its own side, which it handed back to the data path.
+    pub turned_back: u64,
     pub drops: Vec<DropCount>,
 }
 

@@ -173,7 +173,8 @@ pub(super) fn gateways(snapshot: &Snapshot, status: &VpnStatus) -> GatewayList {
         value: rows
             .map(|gateway| {
                 let mut known = status.gateways.iter();
-                gateway_row(gateway, known.find(|one| one.id == gateway.id))
+                let known = known.find(|one| one.id == gateway.id);
+                gateway_row(&snapshot.topology, gateway, known)
             })
             .collect(),
         ike: drops(&[
@@ -188,7 +189,11 @@ pub(super) fn gateways(snapshot: &Snapshot, status: &VpnStatus) -> GatewayList {
     }
 }
 
-fn gateway_row(gateway: &VirtualNetworkGateway, known: Option<&GatewayStatus>) -> GatewayRow {
+fn gateway_row(
+    topology: &Topology,
+    gateway: &VirtualNetworkGateway,
+    known: Option<&GatewayStatus>,
+) -> GatewayRow {
     let (state, reason) = match (known, &gateway.host) {
         (Some(GatewayStatus { trouble: None, .. }), _) => ("up", None),
         (Some(known), _) => ("down", known.trouble.clone()),
@@ -241,8 +246,22 @@ fn gateway_row(gateway: &VirtualNetworkGateway, known: Option<&GatewayStatus>) -
         connections: connections.len(),
         tunnels: connections.iter().map(|one| one.tunnels.len()).sum(),
         tunnels_connected: connections.iter().map(ConnectionStatus::tunnels_up).sum(),
+        used_by: used_by(topology, gateway),
+        turned_back: worker.map_or(0, |worker| worker.turned_back),
         drops: worker.map_or_else(Vec::new, |worker| worker_drops(worker, connections)),
     }
+}
+
+/// The VNets that use the gateway by gateway transit.
+fn used_by(topology: &Topology, gateway: &VirtualNetworkGateway) -> Vec<Reference> {
+    let hub = topology.virtual_networks.get(&gateway.virtual_network);
+    let behind = hub.into_iter().flat_map(|hub| topology.behind_gateway(hub));
+    let spokes = behind.filter(|(vnet, _)| **vnet != gateway.virtual_network);
+    spokes
+        .map(|(vnet, _)| Reference {
+            id: vnet.to_string(),
+        })
+        .collect()
 }
 
 /// Of the gateway itself, and of all its tunnels together.

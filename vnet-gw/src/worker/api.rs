@@ -92,6 +92,8 @@ pub struct WorkerStats {
     pub unknown_spi: u64,
     /// Inner packets for which no connection, or no tunnel of one, is up.
     pub no_tunnel: u64,
+    /// Inner packets for the gateway's own side, which went back into its port.
+    pub turned_back: u64,
     /// Inner packets over the gateway's bandwidth, each way.
     pub over_bandwidth_out: u64,
     pub over_bandwidth_in: u64,

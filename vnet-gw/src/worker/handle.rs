@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::mpsc;
 use vnet_gw_core::compile::{ConnectionImage, GatewayImage};
@@ -77,6 +78,8 @@ pub(super) struct Configuration {
     /// The source of ICMP errors.
     pub(super) private_addresses: Vec<IpAddr>,
     pub(super) bandwidth: Option<u64>,
+    /// The gateway's own side: what is for there goes back into the port.
+    pub(super) local_prefixes: Vec<IpNet>,
     pub(super) connections: Vec<ConnectionImage>,
 }
 
@@ -90,6 +93,7 @@ impl Configuration {
                 .map(|i| i.private_address)
                 .collect(),
             bandwidth: gateway.bandwidth,
+            local_prefixes: gateway.local_prefixes.clone(),
             connections: gateway.connections.clone(),
         }
     }

@@ -1,4 +1,5 @@
-//! From the gateway's port to the underlay: choose a tunnel, cut, seal, send.
+//! From the gateway's port to the underlay: choose a tunnel, cut, seal, send. What is for the
+//! gateway's own side goes back into the port.
 
 use vnet_gw_core::{
     esp::outer_len,
@@ -12,7 +13,7 @@ use vnet_gw_core::{
 use super::{
     bucket::Bucket,
     counters::Counters,
-    tunnels::{Outbound, Tunnels},
+    tunnels::{Choice, Outbound, Tunnels},
 };
 use crate::io::{MESSAGE_BYTES, Outgoing, PathId, SendFailure, Underlay};
 
@@ -25,12 +26,18 @@ const LONGEST: usize = 65_535;
 /// Failures of one batch that are looked at.
 const FAILURES: usize = 64;
 
+/// What is to be written into the port.
+pub(super) struct Back<'a> {
+    pub(super) offload: VirtioHeader,
+    pub(super) packet: &'a [u8],
+}
+
 /// What sealing needs beside the tunnels.
 pub(super) struct Sealer {
     pub(super) bucket: Bucket,
     /// Answers to packets that were too big.
     pub(super) errors: Bucket,
-    /// For packets that are cut in two steps.
+    /// For packets that are cut in two steps, or turned back.
     scratch: Box<[u8]>,
     /// The answer to a packet that was too big.
     reply: Box<[u8]>,
@@ -118,7 +125,7 @@ impl Sealer {
     }
 
     /// Seals what came from the port. What comes back is to be written into the port: the answer
-    /// to a packet that was too big.
+    /// to a packet that was too big, or what is for the gateway's own side.
     pub(super) fn seal(
         &mut self,
         offload: &VirtioHeader,
@@ -126,10 +133,10 @@ impl Sealer {
         tunnels: &mut Tunnels,
         underlay: &mut dyn Underlay,
         counters: &Counters,
-    ) -> Option<&[u8]> {
+    ) -> Option<Back<'_>> {
         let segments = Segments::new(offload, packet).ok();
-        let chosen = Flow::of(packet).and_then(|flow| tunnels.choose(&flow));
-        let (Some((number, pair)), Some(segments)) = (chosen, segments) else {
+        let to = Flow::of(packet).and_then(|flow| tunnels.choose(&flow));
+        let (Some(to), Some(segments)) = (to, segments) else {
             counters.no_tunnel.add(1);
             return None;
         };
@@ -137,6 +144,13 @@ impl Sealer {
             counters.over_bandwidth_out.add(segments.len() as u64);
             return None;
         }
+        let (number, pair) = match to {
+            Choice::Tunnel(number, pair) => (number, pair),
+            Choice::Back => {
+                counters.turned_back.add(segments.len() as u64);
+                return self.turn_back(offload, packet, &segments);
+            }
+        };
         let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let source = tunnels.error_source(v6);
         let tunnel = &mut tunnels.all[number];
@@ -187,7 +201,33 @@ impl Sealer {
         tunnel.seen.sent |= packets > 0;
         tunnel.cells.packets_out.add(packets);
         tunnel.cells.bytes_out.add(bytes);
-        reply.map(|length| &self.reply[..length])
+        reply.map(|length| Back {
+            offload: VirtioHeader::default(),
+            packet: &self.reply[..length],
+        })
+    }
+
+    /// The packet as it goes into the port again: a super-packet whole. One alone may be TCP's
+    /// first, which learns what the port takes as those in tunnels do.
+    fn turn_back(
+        &mut self,
+        offload: &VirtioHeader,
+        packet: &[u8],
+        segments: &Segments<'_>,
+    ) -> Option<Back<'_>> {
+        if segments.len() == 1 {
+            let length = segments.write(0, &mut self.scratch)?;
+            let packet = self.scratch.get_mut(..length)?;
+            clamp_mss(packet, usize::from(TUNNEL_MTU));
+            let offload = VirtioHeader::default();
+            return Some(Back { offload, packet });
+        }
+        let copy = self.scratch.get_mut(..packet.len())?;
+        copy.copy_from_slice(packet);
+        Some(Back {
+            offload: *offload,
+            packet: copy,
+        })
     }
 
     /// Sends what waits, and takes note of what failed since the last call.

@@ -14,7 +14,6 @@ use std::{
 
 use nix::sys::eventfd::EventFd;
 use tokio::sync::mpsc;
-use vnet_gw_core::packet::VirtioHeader;
 
 use super::{
     Command, FromWorker,
@@ -22,7 +21,7 @@ use super::{
     counters::Counters,
     handle::{Configuration, Message},
     inbound::Opener,
-    outbound::Sealer,
+    outbound::{Back, Sealer},
     priority::Priority,
     report::Reporter,
     tunnels::Tunnels,
@@ -193,11 +192,10 @@ impl Gateway {
             };
             count += 1;
             *bulk |= inner.offload.is_tcp_super();
-            let reply = sealer.seal(&inner.offload, inner.packet, tunnels, underlay, counters);
-            if let Some(reply) = reply {
-                let whole = 0..reply.len();
-                let offload = VirtioHeader::default();
-                if port.write(&offload, reply, &[whole]).is_err() {
+            let back = sealer.seal(&inner.offload, inner.packet, tunnels, underlay, counters);
+            if let Some(Back { offload, packet }) = back {
+                let whole = 0..packet.len();
+                if port.write(&offload, packet, &[whole]).is_err() {
                     counters.port_write_errors.add(1);
                 }
             }
@@ -308,6 +306,7 @@ mod tests {
     use std::ops::Range;
 
     use nix::sys::eventfd::EfdFlags;
+    use vnet_gw_core::packet::VirtioHeader;
 
     use super::*;
     use crate::io::{
@@ -398,6 +397,7 @@ mod tests {
             addresses: Vec::new(),
             private_addresses: Vec::new(),
             bandwidth: None,
+            local_prefixes: Vec::new(),
             connections: Vec::new(),
         };
         run(

@@ -77,6 +77,14 @@ pub(super) struct Seen {
     pub(super) narrowed: bool,
 }
 
+/// Where a packet from the port goes.
+pub(super) enum Choice {
+    /// Into the tunnel, by its SA of that number.
+    Tunnel(TunnelNumber, usize),
+    /// Into the port again: it is for the gateway's own side.
+    Back,
+}
+
 /// All of a gateway.
 pub(super) struct Tunnels {
     counters: Arc<Counters>,
@@ -85,6 +93,8 @@ pub(super) struct Tunnels {
     pub(super) all: Vec<Tunnel>,
     pub(super) inbound: SpiTable<Inbound>,
     pub(super) routes: Routes,
+    /// The gateway's own side.
+    own: Routes,
     /// Tunnels of each connection.
     connections: Vec<Vec<TunnelNumber>>,
     /// Sources of ICMP errors.
@@ -100,6 +110,7 @@ impl Tunnels {
             all: Vec::new(),
             inbound: SpiTable::default(),
             routes: Routes::default(),
+            own: Routes::default(),
             connections: Vec::new(),
             error4: GATEWAY_ENDPOINT4.into(),
             error6: GATEWAY_ENDPOINT6.into(),
@@ -125,6 +136,12 @@ impl Tunnels {
             .zip(&configuration.connections)
             .flat_map(|(number, c)| c.remote_prefixes.iter().map(move |prefix| (prefix, number)));
         self.routes = Routes::new(prefixes);
+        self.own = Routes::new(
+            configuration
+                .local_prefixes
+                .iter()
+                .map(|prefix| (prefix, 0)),
+        );
         let private = &configuration.private_addresses;
         let find = |v6: bool| {
             private
@@ -177,14 +194,18 @@ impl Tunnels {
         number
     }
 
-    /// The tunnel and the SA for a packet: of the connection that its destination is behind, one
-    /// that has an SA for it and a usable path; among those, always the same one for a flow as
-    /// long as it is there (rendezvous hashing: one that comes or goes moves only its own flows).
-    pub(super) fn choose(&self, flow: &Flow) -> Option<(TunnelNumber, usize)> {
-        let connection = self.routes.find(flow.destination)?;
+    /// Where a packet goes. The tunnel and the SA are of the connection that its destination is
+    /// behind, one that has an SA for it and a usable path; among those, always the same one for a
+    /// flow as long as it is there (rendezvous hashing: one that comes or goes moves only its own
+    /// flows). What no connection leads to and is on the gateway's own side goes back: so spokes
+    /// reach one another (section C, "Peering").
+    pub(super) fn choose(&self, flow: &Flow) -> Option<Choice> {
+        let Some(connection) = self.routes.find(flow.destination) else {
+            return self.own.find(flow.destination).map(|_| Choice::Back);
+        };
         let members = self.connections.get(connection as usize)?;
         if let &[only] = members.as_slice() {
-            return Some((only, self.all[only].sender(flow)?));
+            return Some(Choice::Tunnel(only, self.all[only].sender(flow)?));
         }
         let hash = flow.hash();
         let candidates = members.iter().filter_map(|&number| {
@@ -193,7 +214,7 @@ impl Tunnels {
             Some(((tunnel.usable, weight(hash, tunnel.id)), number, sender))
         });
         let best = candidates.max_by_key(|(rank, ..)| *rank)?;
-        Some((best.1, best.2))
+        Some(Choice::Tunnel(best.1, best.2))
     }
 
     pub(super) fn install(&mut self, child: &ChildSa, underlay: &mut dyn Underlay) {

@@ -35,6 +35,25 @@ pub(super) fn check<'a>(
     told.into_values().collect()
 }
 
+/// An error where one of `documents` uses the gateway `id`, which was that of the VNet `hub`, by
+/// gateway transit (A24), and there is no other in its place.
+pub(super) fn transit<'a>(
+    id: &ResourceId,
+    hub: &ResourceId,
+    documents: impl Iterator<Item = &'a ReadDocument> + Clone,
+) -> Option<ArmError> {
+    let user = documents.clone().find_map(|one| one.uses_gateway_of(hub))?;
+    let mut documents = documents;
+    if documents.any(|one| one.is_gateway_of(hub)) {
+        return None;
+    }
+    let message = format!(
+        "Virtual network gateway {id} is in use by the peering {user} and cannot be deleted: set \
+         useRemoteGateways of the peering to false first."
+    );
+    Some(ArmError::new("InUseVirtualNetworkGatewayCannotBeDeleted", message).at(id.as_str()))
+}
+
 fn in_use(kind: Kind, id: &ResourceId, user: &ResourceId) -> ArmError {
     let name = id.name();
     let (code, message) = match kind {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{CompileOptions, ConnectionImage, GatewayImage, GatewayInstance, PortImage, proposals};
 use crate::{
     ike::{Identity, Lifetimes, TunnelConfig},
@@ -49,6 +51,8 @@ pub(super) fn image(
         .iter()
         .zip(&gateway.public_addresses);
     let connections = topology.connections_of(&gateway.id);
+    let behind = topology.behind_gateway(vnet);
+    let local_prefixes: Vec<IpNet> = behind.flat_map(|(_, prefixes)| prefixes).copied().collect();
     GatewayImage {
         id: gateway.id.clone(),
         vnet: vnet.id.clone(),
@@ -62,18 +66,18 @@ pub(super) fn image(
             })
             .collect(),
         bandwidth: gateway.bandwidth,
-        local_prefixes: vnet.address_space.clone(),
         connections: connections
             .map(|connection| ConnectionImage {
                 id: connection.id.clone(),
                 vnet_to_vnet: connection.is_vnet_to_vnet(),
                 remote_prefixes: connection.remote_prefixes.clone(),
                 tunnels: match key(topology, options, connection) {
-                    Some(key) => tunnels(gateway, vnet, connection, key),
+                    Some(key) => tunnels(gateway, &local_prefixes, connection, key),
                     None => Vec::new(),
                 },
             })
             .collect(),
+        local_prefixes,
     }
 }
 
@@ -96,13 +100,13 @@ fn key<'a>(
 
 fn tunnels(
     gateway: &VirtualNetworkGateway,
-    vnet: &VirtualNetwork,
+    local_prefixes: &[IpNet],
     connection: &Connection,
     key: &Secret,
 ) -> Vec<TunnelConfig> {
     let policy = connection.ipsec_policy.as_ref();
     let [local_selectors, remote_selectors]: [Vec<_>; 2] = connection
-        .selectors(&vnet.address_space)
+        .selectors(local_prefixes)
         .map(|prefixes| prefixes.into_iter().map(TrafficSelector::prefix).collect());
     let pairs = gateway.public_addresses.iter().flat_map(|local| {
         let remotes = connection.remote_addresses.iter();

@@ -90,8 +90,23 @@ pub enum ActionImage {
     /// GatewaySubnet itself: what came out of a tunnel does not go into one.
     Gateway {
         vnet: Option<ResourceId>,
+        /// By gateway transit (A24): the gateway is a peered VNet's.
+        peered: bool,
+        /// The peering from there has `allowForwardedTraffic`.
+        accepts_forwarded: bool,
     },
     None,
+}
+
+impl ActionImage {
+    /// `VirtualNetworkGateway` by the VNet's own gateway.
+    pub const fn gateway(vnet: Option<ResourceId>) -> Self {
+        Self::Gateway {
+            vnet,
+            peered: false,
+            accepts_forwarded: false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +131,8 @@ pub struct GatewayImage {
     pub instances: Vec<GatewayInstance>,
     /// Bits a second that all tunnels share, out and in each; `None`: unlimited.
     pub bandwidth: Option<u64>,
-    /// The address space behind the gateway: what peers are offered in traffic selectors.
+    /// The address spaces of its VNet and of those that use it by gateway transit: what peers are
+    /// offered in traffic selectors, and what it turns back into the VNets.
     pub local_prefixes: Vec<IpNet>,
     pub connections: Vec<ConnectionImage>,
 }

@@ -1,6 +1,7 @@
 //! The route tables of a VNet's subnets, one for each route table in use.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
@@ -21,8 +22,10 @@ use crate::{
         precedence::{self, Candidate, Origin, Standing, UserRoutes},
         resolve_appliance,
     },
+    hash::FastMap,
     model::{
         ResourceId, Route, RouteNextHop, Subnet, Topology, VirtualNetwork, VirtualNetworkPeering,
+        transit,
     },
 };
 
@@ -58,7 +61,7 @@ impl Family for Ipv6Net {
     }
 }
 
-const NO_GATEWAY: ActionImage = ActionImage::Gateway { vnet: None };
+const NO_GATEWAY: ActionImage = ActionImage::gateway(None);
 
 /// Builds and keeps the tables of an image.
 pub(super) struct Tables<'a> {
@@ -82,6 +85,8 @@ struct Scope<'a> {
     actions: Vec<ActionImage>,
     /// Connected peerings.
     peers: Vec<Peer<'a>>,
+    /// The peers that use the VNet's gateway.
+    uses_gateway: FastMap<&'a ResourceId, ()>,
     /// The peers' prefixes, in order, with indexes into `peers`.
     spaces: Vec<(IpNet, usize)>,
 }
@@ -92,6 +97,8 @@ struct Peer<'a> {
     number: usize,
     /// The remote VNet's peering back has `allowForwardedTraffic`.
     accepts_forwarded: bool,
+    /// The remote VNet uses the gateway of this one (A24).
+    uses_gateway: bool,
 }
 
 /// What all subnets of a VNet with one route table have in common.
@@ -199,10 +206,12 @@ impl<'a> Scope<'a> {
                 let remote = index.number(&remote.id)?;
                 let back = index.peering(remote, number);
                 let accepts_forwarded = back.is_some_and(|back| back.allow_forwarded_traffic);
+                let uses_gateway = back.is_some_and(|back| transit::carries(peering, back));
                 Some(Peer {
                     peering,
                     number: remote,
                     accepts_forwarded,
+                    uses_gateway,
                 })
             })
             .collect();
@@ -213,9 +222,7 @@ impl<'a> Scope<'a> {
         let mut spaces: Vec<_> = spaces.collect();
         spaces.sort_by_key(|(prefix, _)| *prefix);
         let candidates = precedence::candidates(topology, vnet);
-        let gateway = ActionImage::Gateway {
-            vnet: index.gateway(number).map(|_| vnet.id.clone()),
-        };
+        let gateway = gateway(topology, index, number);
         let action = |candidate: &Candidate<'a>| match candidate.origin {
             Origin::VirtualNetwork => ActionImage::Local {
                 vnet: vnet.id.clone(),
@@ -237,6 +244,11 @@ impl<'a> Scope<'a> {
             gateway,
             candidates,
             actions,
+            uses_gateway: peers
+                .iter()
+                .filter(|peer| peer.uses_gateway)
+                .map(|peer| (&peer.peering.remote_virtual_network, ()))
+                .collect(),
             peers,
             spaces,
         }
@@ -295,6 +307,25 @@ impl<'a> Scope<'a> {
             }
         }
     }
+}
+
+/// `VirtualNetworkGateway` of all subnets of the VNet number `number` but GatewaySubnet: its own
+/// gateway, or by gateway transit that of a peer.
+fn gateway(topology: &Topology, index: &Index<'_>, number: usize) -> ActionImage {
+    let vnet = index.vnet(number);
+    if index.gateway(number).is_some() {
+        return ActionImage::gateway(Some(vnet.id.clone()));
+    }
+    let hub = transit::hub_of(&topology.virtual_networks, vnet);
+    let hub = hub.filter(|(hub, _)| {
+        let number = index.number(&hub.id);
+        number.is_some_and(|number| index.gateway(number).is_some())
+    });
+    hub.map_or(NO_GATEWAY, |(hub, side)| ActionImage::Gateway {
+        vnet: Some(hub.id.clone()),
+        peered: true,
+        accepts_forwarded: side.allow_forwarded_traffic,
+    })
 }
 
 impl Peer<'_> {
@@ -397,11 +428,20 @@ impl<'b, 'a> Builder<'b, 'a> {
         if P::IS_V4 { v4 } else { v6 }
     }
 
-    /// The action as this subnet has it.
-    fn here<'x>(&self, action: &'x ActionImage) -> &'x ActionImage {
+    /// The action as this subnet has it. What GatewaySubnet sends came out of a tunnel: into none
+    /// does it go, and a peer that uses the gateway takes it as from a neighbour, which is no matter
+    /// of `allowForwardedTraffic`.
+    fn here<'x>(&self, action: &'x ActionImage) -> Cow<'x, ActionImage> {
         match action {
-            ActionImage::Gateway { .. } if self.gateway_subnet => &NO_GATEWAY,
-            _ => action,
+            _ if !self.gateway_subnet => Cow::Borrowed(action),
+            ActionImage::Gateway { .. } => Cow::Owned(NO_GATEWAY),
+            ActionImage::Peering { vnet, .. } if self.scope.uses_gateway.contains_key(vnet) => {
+                Cow::Owned(ActionImage::Peering {
+                    vnet: vnet.clone(),
+                    accepts_forwarded: true,
+                })
+            }
+            _ => Cow::Borrowed(action),
         }
     }
 
@@ -436,7 +476,7 @@ struct Merge<'m, 'b, 'a, P> {
 
 impl<P: Family> Merge<'_, '_, '_, P> {
     fn system(&mut self, prefix: P, action: &ActionImage) -> Result<(), CompileError> {
-        let number = self.actions.number(self.builder.here(action));
+        let number = self.actions.number(&self.builder.here(action));
         let number = number.map_err(|Full| self.builder.full(P::NAME))?;
         self.routes.push((prefix, number));
         Ok(())
@@ -463,7 +503,7 @@ impl<P: Family> Merge<'_, '_, '_, P> {
     fn number(&mut self, route: &Route) -> Result<u32, Full> {
         let Builder { index, scope, .. } = *self.builder;
         let builder = self.builder;
-        let action = || builder.here(&scope.user_action(index, route)).clone();
+        let action = || builder.here(&scope.user_action(index, route)).into_owned();
         let number = match route.next_hop {
             RouteNextHop::VirtualAppliance(address) => self.actions.appliance(address, action)?,
             // Depends on the prefix, so the next route may not have the same action.

@@ -13,7 +13,10 @@ use super::{
     },
     row::{EffectiveRoute, NextHopResult, NextHopType, RouteState},
 };
-use crate::model::{PeeringState, ResourceId, Route, RouteNextHop, Topology, VirtualNetwork};
+use crate::model::{
+    PeeringState, ResourceId, Route, RouteNextHop, Topology, UsedGateway, VirtualNetwork,
+    VirtualNetworkGateway,
+};
 
 /// Explains the way of a packet from `subnet` to `destination`. The winner is the active row of
 /// [`super::effective_routes`] with the longest prefix that contains the destination.
@@ -338,8 +341,11 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     /// The gateway chooses the connection by the longest remote prefix, whichever route led to it.
+    /// What is for none, and for a VNet on its own side, it turns back by its own routes: so spokes
+    /// reach one another (section C, "Peering").
     fn gateway(&self, subnet: &ResourceId) -> Delivery {
-        let Some(gateway) = self.topology.gateway_of_vnet(&self.routes.vnet.id) else {
+        let topology = self.topology;
+        let Some(UsedGateway { gateway, .. }) = topology.gateway_used_by(self.routes.vnet) else {
             return Delivery::NoGateway;
         };
         if gateway.subnet == *subnet {
@@ -364,8 +370,30 @@ impl<'q, 'a> Question<'q, 'a> {
                 connection: connection.id.as_str().to_owned(),
                 host: gateway.host.clone(),
             },
+            None if self.is_behind(gateway) => Delivery::TurnedBack {
+                gateway: id,
+                host: gateway.host.clone(),
+                delivery: Box::new(self.from_gateway(gateway)),
+            },
             None => Delivery::NoConnection { gateway: id },
         }
+    }
+
+    /// Whether the destination is on the gateway's own side.
+    fn is_behind(&self, gateway: &VirtualNetworkGateway) -> bool {
+        let networks = &self.topology.virtual_networks;
+        let hub = networks.get(&gateway.virtual_network);
+        let behind = hub
+            .into_iter()
+            .flat_map(|hub| self.topology.behind_gateway(hub));
+        let mut prefixes = behind.flat_map(|(_, prefixes)| prefixes);
+        prefixes.any(|prefix| prefix.contains(&self.destination))
+    }
+
+    /// What becomes of a packet that leaves the gateway's port.
+    fn from_gateway(&self, gateway: &VirtualNetworkGateway) -> Delivery {
+        let answer = explain(self.topology, &gateway.subnet, self.destination);
+        answer.map_or(Delivery::NoRoute, |answer| answer.delivery)
     }
 
     fn endpoint(&self, vnet: &ResourceId) -> Delivery {

@@ -106,13 +106,24 @@ pub enum Delivery {
         reason: String,
     },
     Internet,
-    /// The VNet's gateway takes it, and sends it through a tunnel of the connection.
+    /// The VNet's gateway, or the one it uses by gateway transit, takes it, and sends it through a
+    /// tunnel of the connection.
     VirtualNetworkGateway {
         gateway: String,
         connection: String,
         /// Tag `vnet-gw:host` of the gateway.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<String>,
+    },
+    /// The gateway takes it and hands it back to the data path, because its destination is on the
+    /// gateway's own side: in its VNet, or in one that uses it by gateway transit.
+    TurnedBack {
+        gateway: String,
+        /// Tag `vnet-gw:host` of the gateway.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// What becomes of it by the routes of GatewaySubnet.
+        delivery: Box<Delivery>,
     },
     /// The VNet's gateway takes it and drops it, `no_tunnel`: no connection leads there.
     NoConnection {
@@ -183,6 +194,17 @@ impl fmt::Display for Delivery {
                     Some(host) => write!(f, " on host {host}"),
                     None => Ok(()),
                 }
+            }
+            Self::TurnedBack {
+                gateway,
+                host,
+                delivery,
+            } => {
+                write!(f, "turned back by the gateway {}", name(gateway))?;
+                if let Some(host) = host {
+                    write!(f, " on host {host}")?;
+                }
+                write!(f, ", then {delivery}")
             }
             Self::NoConnection { gateway } => write!(
                 f,

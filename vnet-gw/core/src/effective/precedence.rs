@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::row::{NextHopType, RouteSource};
 use crate::model::{
-    Connection, PeeringState, ResourceId, Route, RouteTable, Topology, VirtualNetwork,
+    Connection, PeeringState, ResourceId, Route, RouteTable, Topology, UsedGateway, VirtualNetwork,
     VirtualNetworkPeering,
 };
 
@@ -37,7 +37,8 @@ pub enum Origin<'a> {
         peering: &'a VirtualNetworkPeering,
         global: bool,
     },
-    /// From the VNet's gateway; `addresses`: its public addresses.
+    /// From the VNet's gateway, or from the one it uses by gateway transit (A24); `addresses`: its
+    /// public addresses.
     Gateway {
         addresses: &'a [IpAddr],
         /// Whose remote prefix it is.
@@ -186,8 +187,8 @@ pub fn candidates<'a>(topology: &'a Topology, vnet: &'a VirtualNetwork) -> Vec<C
                 origin: Origin::Peering { peering, global },
             })
     });
-    let gateway = topology.gateway_of_vnet(&vnet.id);
-    let remote = gateway.into_iter().flat_map(|gateway| {
+    let used = topology.gateway_used_by(vnet);
+    let remote = used.into_iter().flat_map(|UsedGateway { gateway, .. }| {
         let connections = topology.connections_of(&gateway.id);
         connections.flat_map(move |connection| {
             let prefixes = connection.remote_prefixes.iter();

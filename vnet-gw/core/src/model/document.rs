@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    ArmError, Kind, ResourceId, Topology,
+    ArmError, Kind, PeeringState, ResourceId, Topology,
     error::{Errors, Note},
     hidden::{Hidden, is_key},
     read::{self, Fragment, Resource},
@@ -67,6 +67,35 @@ impl ReadDocument {
             });
         }
         references
+    }
+
+    /// The document's peering that uses the gateway of the VNet `hub`, where it is a VNet's and has
+    /// one. It is no reference: who ends the peering needs the gateway no more.
+    pub(crate) fn uses_gateway_of(&self, hub: &ResourceId) -> Option<&ResourceId> {
+        let Some(Resource::VirtualNetwork(draft)) = self.resource() else {
+            return None;
+        };
+        let mut peerings = draft.network.peerings.values();
+        let user = peerings.find(|peering| {
+            peering.use_remote_gateways
+                && peering.remote_virtual_network == *hub
+                && peering.peering_state != PeeringState::Disconnected
+                && !draft.unverified_gateways.contains(&peering.id)
+        });
+        user.map(|peering| &peering.id)
+    }
+
+    /// Whether it is a gateway in the VNet `vnet`.
+    pub(crate) fn is_gateway_of(&self, vnet: &ResourceId) -> bool {
+        let Some(Resource::VirtualNetworkGateway(draft)) = self.resource() else {
+            return false;
+        };
+        let first = draft.ip_configurations.first();
+        first.is_some_and(|first| first.subnet.parent() == *vnet)
+    }
+
+    fn resource(&self) -> Option<&Resource> {
+        Some(&self.fragment.as_ref()?.resource)
     }
 }
 

@@ -64,6 +64,7 @@ mod rules;
 mod security;
 mod shared;
 pub(crate) mod template;
+pub(crate) mod transit;
 mod types;
 mod vpn;
 
@@ -81,6 +82,7 @@ pub use security::{
 };
 pub use shared::Shared;
 pub use template::{EvaluatedResource, parse_relaxed_json, template_resources};
+pub use transit::UsedGateway;
 pub use types::*;
 pub use vpn::*;
 

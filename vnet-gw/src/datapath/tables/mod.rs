@@ -482,9 +482,15 @@ fn action_value<F: Family>(
             F::action_with_next_hop(action, *address)
         }
         ActionImage::Internet => Action::new(ActionKind::Internet, 0, 0),
-        ActionImage::Gateway { vnet } => {
+        ActionImage::Gateway {
+            vnet,
+            peered,
+            accepts_forwarded,
+        } => {
             let scope = vnet.as_ref().map_or(Ok(0), |vnet| scopes.id(vnet))?;
-            F::action_to_gateway(Action::new(ActionKind::Gateway, 0, scope))
+            let peered = if *peered { Action::PEERED } else { 0 };
+            let flags = peered | accepts(*accepts_forwarded);
+            F::action_to_gateway(Action::new(ActionKind::Gateway, flags, scope))
         }
         ActionImage::None => Action::new(ActionKind::None, 0, 0),
     })

@@ -109,6 +109,15 @@ impl ChangeSet<'_> {
         for error in in_use::check(&removed, read.values().map(|read| &**read)) {
             errors.push(error);
         }
+        for (id, kind) in &removed {
+            let gateways = &self.base.topology.virtual_network_gateways;
+            if let (Kind::VirtualNetworkGateway, Some(gateway)) = (kind, gateways.get(id)) {
+                let left = read.values().map(|read| &**read);
+                if let Some(error) = in_use::transit(id, &gateway.virtual_network, left) {
+                    errors.push(error);
+                }
+            }
+        }
         errors.into_result()
     }
 

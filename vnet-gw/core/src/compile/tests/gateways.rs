@@ -444,7 +444,7 @@ fn routes_lead_to_the_gateway_but_not_out_of_its_own_subnet() {
         let subnet = subnet(&west, name);
         let actions = actions(&subnet);
         for prefix in remote {
-            let wanted = ActionImage::Gateway { vnet: vnet.clone() };
+            let wanted = ActionImage::gateway(vnet.clone());
             assert_eq!(actions[prefix], &wanted, "{name} {prefix}");
         }
         let own = actions["10.11.0.0/16"];

@@ -194,7 +194,7 @@ fn tables_hold_the_active_routes_in_order() {
     );
     assert_eq!(*v4("10.2.7.0/24"), near);
     assert_eq!(*v4("10.3.0.0/16"), far);
-    assert_eq!(*v4("10.9.0.0/16"), ActionImage::Gateway { vnet: None });
+    assert_eq!(*v4("10.9.0.0/16"), ActionImage::gateway(None));
     assert_eq!(*v4("203.0.113.0/24"), ActionImage::None);
     assert_eq!(*v4("198.51.100.0/24"), nva(None, "10.1.9.9", false));
     let v6 = |prefix| action(&subnet.v6, prefix).unwrap();

@@ -72,7 +72,7 @@ impl<'a> Reference<'a> {
     fn peering(&self, remote: &VirtualNetwork, accepts_forwarded: bool) -> ActionImage {
         ActionImage::Peering {
             vnet: remote.id.clone(),
-            accepts_forwarded,
+            accepts_forwarded: accepts_forwarded || (self.from_tunnel() && self.serves(remote)),
         }
     }
 
@@ -121,18 +121,79 @@ impl<'a> Reference<'a> {
         nobody
     }
 
-    fn gateway(&self) -> Option<&'a VirtualNetworkGateway> {
+    fn gateway_in(&self, vnet: &ResourceId) -> Option<&'a VirtualNetworkGateway> {
         let mut all = self.t.virtual_network_gateways.values();
-        all.find(|gateway| gateway.virtual_network == self.vnet.id)
+        all.find(|gateway| gateway.virtual_network == *vnet)
             .map(|gateway| &**gateway)
+    }
+
+    /// The gateway the VNet has, or the one that it uses, and for that whether the hub admits
+    /// forwarded traffic.
+    fn used(&self) -> Option<(&'a VirtualNetworkGateway, Option<bool>)> {
+        if let Some(own) = self.gateway_in(&self.vnet.id) {
+            return Some((own, None));
+        }
+        for side in self.vnet.peerings.values() {
+            let hub = &self.t.virtual_networks[&side.remote_virtual_network];
+            for back in hub.peerings.values() {
+                if back.remote_virtual_network == self.vnet.id
+                    && side.use_remote_gateways
+                    && back.allow_gateway_transit
+                    && side.peering_state == PeeringState::Connected
+                    && back.peering_state == PeeringState::Connected
+                    && let Some(gateway) = self.gateway_in(&hub.id)
+                {
+                    return Some((gateway, Some(back.allow_forwarded_traffic)));
+                }
+            }
+        }
+        None
+    }
+
+    fn gateway(&self) -> Option<&'a VirtualNetworkGateway> {
+        Some(self.used()?.0)
+    }
+
+    fn from_tunnel(&self) -> bool {
+        self.subnet.id.name() == "GatewaySubnet"
+    }
+
+    /// Whether packets of this VNet's gateway go to `spoke` as its own do.
+    fn serves(&self, spoke: &VirtualNetwork) -> bool {
+        let mut of_spoke = spoke.peerings.values();
+        let side = of_spoke.find(|side| side.remote_virtual_network == self.vnet.id);
+        let mut own = self.vnet.peerings.values();
+        let back = own.find(|back| back.remote_virtual_network == spoke.id);
+        side.zip(back).is_some_and(|(side, back)| {
+            side.use_remote_gateways
+                && back.allow_gateway_transit
+                && side.peering_state == PeeringState::Connected
+                && back.peering_state == PeeringState::Connected
+        })
+    }
+
+    /// What is on the own side of the gateway that is used.
+    fn behind(&self) -> Vec<IpNet> {
+        let hub = &self.t.virtual_networks[&self.gateway().unwrap().virtual_network];
+        let of_hub = Reference { vnet: hub, ..*self };
+        let mut behind = hub.address_space.clone();
+        for (spoke, spaces, _) in of_hub.peers() {
+            if of_hub.serves(spoke) {
+                behind.extend(spaces);
+            }
+        }
+        behind
     }
 
     /// Packets in GatewaySubnet came out of a tunnel.
     fn to_gateway(&self) -> ActionImage {
-        let from_tunnel = self.subnet.id.name() == "GatewaySubnet";
-        let there = self.gateway().is_some() && !from_tunnel;
-        ActionImage::Gateway {
-            vnet: there.then(|| self.vnet.id.clone()),
+        match self.used() {
+            Some((gateway, accepts)) if !self.from_tunnel() => ActionImage::Gateway {
+                vnet: Some(gateway.virtual_network.clone()),
+                peered: accepts.is_some(),
+                accepts_forwarded: accepts.unwrap_or(false),
+            },
+            _ => ActionImage::gateway(None),
         }
     }
 
@@ -385,14 +446,16 @@ fn check_delivery(
             Delivery::ApplianceUnreachable { address: said, .. },
         ) => prop_assert_eq!(address, said),
         (
-            ActionImage::Gateway { vnet: Some(vnet) },
+            ActionImage::Gateway {
+                vnet: Some(vnet), ..
+            },
             Delivery::VirtualNetworkGateway {
                 gateway,
                 connection,
                 ..
             },
         ) => {
-            prop_assert_eq!(vnet, &reference.vnet.id);
+            prop_assert_eq!(vnet, &reference.gateway().unwrap().virtual_network);
             prop_assert_eq!(gateway, reference.gateway().unwrap().id.as_str());
             let matching = reference.remote();
             let matching = matching.iter().filter(|(p, _)| p.contains(&destination));
@@ -403,15 +466,31 @@ fn check_delivery(
                 "{connection}"
             );
         }
-        (ActionImage::Gateway { vnet: Some(_) }, Delivery::NoConnection { gateway }) => {
+        (
+            ActionImage::Gateway { vnet: Some(_), .. },
+            Delivery::NoConnection { gateway } | Delivery::TurnedBack { gateway, .. },
+        ) => {
             prop_assert_eq!(gateway, reference.gateway().unwrap().id.as_str());
             let remote = reference.remote();
             prop_assert!(!remote.iter().any(|(p, _)| p.contains(&destination)));
+            let behind = reference.behind();
+            let behind = behind.iter().any(|p| p.contains(&destination));
+            if let Delivery::TurnedBack { delivery, .. } = delivery {
+                prop_assert!(behind);
+                let subnet = &reference.gateway().unwrap().subnet;
+                let again = explain(reference.t, subnet, destination).unwrap();
+                prop_assert_eq!(&again.delivery, &**delivery);
+                // It ends there.
+                let again = matches!(**delivery, Delivery::TurnedBack { .. });
+                prop_assert!(!again);
+            } else {
+                prop_assert!(!behind);
+            }
         }
-        (ActionImage::Gateway { vnet: None }, Delivery::TunnelToTunnel) => {
+        (ActionImage::Gateway { vnet: None, .. }, Delivery::TunnelToTunnel) => {
             prop_assert!(reference.gateway().is_some());
         }
-        (ActionImage::Gateway { vnet: None }, Delivery::NoGateway) => {
+        (ActionImage::Gateway { vnet: None, .. }, Delivery::NoGateway) => {
             prop_assert!(reference.gateway().is_none());
         }
         (ActionImage::Internet, Delivery::Internet) | (ActionImage::None, Delivery::Dropped) => {}

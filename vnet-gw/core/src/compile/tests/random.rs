@@ -88,7 +88,7 @@ pub(super) fn specs() -> impl Strategy<Value = Spec> {
     (
         prop::collection::vec(vnet, 2..6),
         prop::collection::vec(
-            (0usize..6, 0usize..6, 0u8..8, any::<bool>(), any::<bool>()),
+            (0usize..6, 0usize..6, 0u8..16, any::<bool>(), any::<bool>()),
             0..14,
         ),
         prop::collection::vec(table, 1..4),
@@ -275,6 +275,7 @@ fn connect(t: &mut Topology, spec: &Spec, at: usize, own: &[IpNet]) {
 /// Peers what may be peered: no overlap of the two, nor with a peer of either.
 fn peer(t: &mut Topology, spec: &Spec, spaces: &[Vec<IpNet>]) {
     let mut peers: Vec<BTreeSet<usize>> = (0..spaces.len()).map(|own| [own].into()).collect();
+    let mut spokes = BTreeSet::new();
     for &(a, b, kind, forward_a, forward_b) in &spec.peerings {
         if a >= spaces.len() || b >= spaces.len() || peers[a].contains(&b) {
             continue;
@@ -305,6 +306,16 @@ fn peer(t: &mut Topology, spec: &Spec, spaces: &[Vec<IpNet>]) {
         if kind == 2 {
             // The far VNet grew since, and this side has not been synchronised with it.
             t.side(&near, &far).remote_address_space.truncate(1);
+        }
+        if kind == 14 {
+            // The same, of a hub that does not know all of its spoke.
+            t.side(&far, &near).remote_address_space.truncate(1);
+        }
+        // Gateway transit, and halves of it; some hubs have no gateway.
+        t.side(&far, &near).allow_gateway_transit = kind >= 9;
+        let has_gateway = matches!(spec.gateways.get(a), Some((true, _)));
+        if kind >= 8 && !has_gateway && spokes.insert(a) {
+            t.side(&near, &far).use_remote_gateways = true;
         }
     }
 }

@@ -9,10 +9,11 @@ use ipnet::IpNet;
 
 use super::{Locations, Networks, check_location, error, not_found};
 use crate::model::{
-    ById, Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, Shared,
+    ById, Connection, ConnectionRemote, LocalNetworkGateway, ResourceId, Shared, VirtualNetwork,
     VirtualNetworkGateway,
     error::Errors,
     prefix::{not_allowed, overlaps},
+    transit,
 };
 
 /// What connections are held against.
@@ -116,9 +117,8 @@ fn resolve(
                 not_found("virtual network gateway", remote, id, known, errors);
                 return None;
             };
-            let network = ends.networks.get(&other.virtual_network);
-            let prefixes = network.map(|network| network.address_space.clone());
-            (prefixes.unwrap_or_default(), other.public_addresses.clone())
+            let prefixes = behind(other, ends).flat_map(|(_, prefixes)| prefixes);
+            (prefixes.copied().collect(), other.public_addresses.clone())
         }
     };
     if tunnels(gateway, &addresses) == 0 {
@@ -135,6 +135,20 @@ fn resolve(
     resolved.remote_prefixes = prefixes;
     resolved.remote_addresses = addresses;
     Some(resolved)
+}
+
+/// What is behind a gateway, by VNet: that of its own and of those that use it (A3, A24).
+fn behind<'a>(
+    gateway: &VirtualNetworkGateway,
+    ends: &Ends<'a>,
+) -> impl Iterator<Item = (&'a ResourceId, &'a [IpNet])> {
+    let network = ends.networks.get(&gateway.virtual_network);
+    let networks = ends.networks;
+    let behind = move |network: &'a VirtualNetwork| transit::behind(networks, network);
+    network
+        .map(|network| &**network)
+        .into_iter()
+        .flat_map(behind)
 }
 
 /// Each instance has one tunnel to each remote address of its family (A10).
@@ -203,10 +217,10 @@ fn selectors(
     ends: &Ends<'_>,
     errors: &mut Errors,
 ) {
-    let own = ends.networks.get(&gateway.virtual_network);
-    let own = own.map_or(&[][..], |network| &network.address_space);
+    let own = behind(gateway, ends).flat_map(|(_, prefixes)| prefixes);
+    let own: Vec<IpNet> = own.copied().collect();
     for connection in connections {
-        let sides = connection.selectors(own);
+        let sides = connection.selectors(&own);
         for (side, prefixes) in ["local", "remote"].iter().zip(sides) {
             let count = prefixes.len();
             if count <= Connection::MOST_SELECTORS {
@@ -231,7 +245,7 @@ enum Owner<'a> {
 }
 
 /// The address spaces of a gateway's VNet, of those peered with it and of all its connections are
-/// apart (A12), but for a VNet that is both peered and connected (A25).
+/// apart (A12), but for a VNet that is both peered and behind a connection (A25).
 fn apart(
     gateway: &VirtualNetworkGateway,
     connections: &[&Connection],
@@ -254,14 +268,19 @@ fn apart(
         })
         .collect();
     for connection in connections {
-        let owner = match &connection.remote {
-            ConnectionRemote::LocalNetworkGateway(site) => Owner::Site(site),
-            ConnectionRemote::VirtualNetworkGateway(remote) => match ends.gateways.get(remote) {
-                Some(remote) => Owner::Network(&remote.virtual_network),
-                None => continue,
-            },
-        };
-        parties.push((owner, Some(connection), &connection.remote_prefixes));
+        match &connection.remote {
+            ConnectionRemote::LocalNetworkGateway(site) => {
+                let prefixes = &connection.remote_prefixes;
+                parties.push((Owner::Site(site), Some(connection), prefixes));
+            }
+            ConnectionRemote::VirtualNetworkGateway(remote) => {
+                let remote = ends.gateways.get(remote).into_iter();
+                let behind = remote.flat_map(|remote| behind(remote, ends));
+                parties.extend(
+                    behind.map(|(id, prefixes)| (Owner::Network(id), Some(*connection), prefixes)),
+                );
+            }
+        }
     }
     let prefixes = parties
         .iter()
@@ -270,8 +289,13 @@ fn apart(
     let mut told: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
     for ((wider, a), (narrower, b)) in overlaps(prefixes) {
         let (a, b) = (a.min(b), a.max(b));
-        // Pairs without a connection are for the rules of peerings.
-        if a == b || parties[b].1.is_none() || parties[a].0 == parties[b].0 {
+        let connections = [parties[a].1, parties[b].1].map(|c| c.map(|c| &c.id));
+        // Pairs without a connection, or behind the same one, are for the rules of peerings.
+        if a == b
+            || connections[1].is_none()
+            || connections[0] == connections[1]
+            || parties[a].0 == parties[b].0
+        {
             continue;
         }
         let both = if wider == narrower {
@@ -294,9 +318,15 @@ fn apart(
                 format!("the peered virtual network {id}")
             }
         };
+        let end = connection.remote.id();
+        let whose = match (parties[b].0, ends.gateways.get(end)) {
+            (Owner::Network(spoke), Some(gateway)) if *spoke != gateway.virtual_network => {
+                format!("{spoke}, which uses the gateway {end} of the remote end,")
+            }
+            _ => format!("the remote end {end}"),
+        };
         let message = format!(
-            "The address space of the remote end {} overlaps with that of {other} ({}): change one.",
-            connection.remote.id(),
+            "The address space of {whose} overlaps with that of {other} ({}): change one.",
             prefixes.join(", ")
         );
         errors.push(error(

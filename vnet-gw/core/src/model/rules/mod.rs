@@ -111,11 +111,12 @@ pub(super) fn together<'a>(
     );
     refused.retain(|id| !topology.virtual_network_gateways.contains_key(*id));
     peering_state::settle(&networks, &mut topology.virtual_networks, errors);
-    let with_gateway = topology.virtual_network_gateways.values();
-    let has_gateway = with_gateway
-        .map(|gateway| &gateway.virtual_network)
-        .collect();
-    peering::check(&networks, &topology.virtual_networks, &has_gateway, errors);
+    peering::check(
+        &networks,
+        &topology.virtual_networks,
+        &topology.virtual_network_gateways,
+        errors,
+    );
     route_table::check_subnets(
         &topology.virtual_networks,
         &topology.route_tables,

@@ -1,13 +1,21 @@
 //! Peerings (rules A12, A19 to A24, C "Peering").
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Networks, error, not_found};
-use crate::model::{
-    PeeringState, ResourceId, VirtualNetwork, VirtualNetworkPeering, error::Errors,
-    prefix::overlaps, read::VirtualNetworkDraft,
+use crate::{
+    hash::FastMap,
+    model::{
+        GatewaySku, PeeringState, ResourceId, Shared, VirtualNetwork, VirtualNetworkGateway,
+        VirtualNetworkPeering, error::Errors, prefix::overlaps, read::VirtualNetworkDraft, transit,
+    },
 };
 use ipnet::IpNet;
+
+type Gateways = BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>;
+
+/// Gateways by their networks.
+type WithGateway<'a> = FastMap<&'a ResourceId, &'a VirtualNetworkGateway>;
 
 const MOST_PEERINGS: usize = 500;
 
@@ -69,17 +77,21 @@ pub(super) fn check_own(vnet: &VirtualNetwork, errors: &mut Errors) {
 pub(super) fn check(
     drafts: &[&VirtualNetworkDraft],
     networks: &Networks,
-    has_gateway: &HashSet<&ResourceId>,
+    gateways: &Gateways,
     errors: &mut Errors,
 ) {
     let mut told = BTreeSet::new();
+    let with_gateway = gateways.values().map(|gateway| &**gateway);
+    let with_gateway: WithGateway<'_> = with_gateway
+        .map(|gateway| (&gateway.virtual_network, gateway))
+        .collect();
     for draft in drafts {
         // As it is in `networks`, with what was settled.
         let Some(vnet) = networks.get(&draft.network.id) else {
             continue;
         };
         remotes(draft, networks, errors);
-        gateways(draft, has_gateway, errors);
+        transits(draft, vnet, networks, &with_gateway, errors);
         overlapping(vnet, networks, &mut told, errors);
     }
 }
@@ -98,26 +110,61 @@ fn remotes(draft: &VirtualNetworkDraft, networks: &Networks, errors: &mut Errors
     }
 }
 
-/// Gateway transit (A24) is not carried out yet, so a peering that would use it is refused: the
-/// routes that it asks for would be missing.
-fn gateways(draft: &VirtualNetworkDraft, has_gateway: &HashSet<&ResourceId>, errors: &mut Errors) {
-    for peering in draft.network.peerings.values() {
-        if !peering.use_remote_gateways {
-            continue;
-        }
+/// Gateway transit (A24): who uses the gateway of another network has none, and the other has one
+/// that it shares. Over a peering that is disconnected nobody uses anything.
+fn transits(
+    draft: &VirtualNetworkDraft,
+    vnet: &VirtualNetwork,
+    networks: &Networks,
+    with_gateway: &WithGateway<'_>,
+    errors: &mut Errors,
+) {
+    let live = |side: &VirtualNetworkPeering| side.peering_state != PeeringState::Disconnected;
+    let users = vnet.peerings.values();
+    for peering in users.filter(|side| side.use_remote_gateways && live(side)) {
         let remote = &peering.remote_virtual_network;
-        if has_gateway.contains(remote) {
+        let mut refuse = |code: &str, message| errors.push(error(code, &peering.id, message));
+        if let Some(own) = with_gateway.get(&vnet.id) {
             let message = format!(
-                "The peering would use the gateway of {remote}, and gateway transit is not \
-                 supported yet: set useRemoteGateways to false."
+                "The peering {} cannot have useRemoteGateways set to true, because its virtual \
+                 network has the gateway {}: delete that, or set useRemoteGateways to false.",
+                peering.id, own.id
             );
-            errors.push(error("NotSupported", &peering.id, message));
-        } else if !draft.unverified_gateways.contains(&peering.id) {
+            refuse("LocalVnetHasGateways", message);
+        }
+        let network = networks.get(remote);
+        let back = network.and_then(|network| transit::peering(network, &vnet.id));
+        if let Some(back) = back.filter(|back| live(back) && !back.allow_gateway_transit) {
             let message = format!(
-                "The peering cannot use remote gateways, because the virtual network {remote} has \
-                 none: set useRemoteGateways to false."
+                "The peering {} cannot have useRemoteGateways set to true, because the corresponding \
+                 remote peering {} has allowGatewayTransit set to false: set that to true first, or \
+                 set useRemoteGateways to false.",
+                peering.id, back.id
             );
-            errors.push(error("RemoteVnetHasNoGateways", &peering.id, message));
+            refuse("RemotePeeringDoesNotAllowGatewayTransit", message);
+        }
+        match with_gateway.get(remote) {
+            Some(gateway) if gateway.sku == GatewaySku::Basic => {
+                let message = format!(
+                    "The peering {} cannot use the gateway {}, because the SKU Basic has no gateway \
+                     transit: use a larger SKU, or set useRemoteGateways to false.",
+                    peering.id, gateway.id
+                );
+                refuse("GatewaySkuDoesNotSupportGatewayTransit", message);
+            }
+            Some(_) => {}
+            None if draft.unverified_gateways.contains(&peering.id) => {}
+            // Somebody else's to describe, with its gateway.
+            None if network.is_none() && draft.waits_for(remote) => {}
+            None => {
+                let message = format!(
+                    "The peering {} cannot have useRemoteGateways set to true, because the remote \
+                     virtual network {remote} does not have any gateways: create one first, or set \
+                     useRemoteGateways to false.",
+                    peering.id
+                );
+                refuse("RemoteVnetHasNoGateways", message);
+            }
         }
     }
 }
