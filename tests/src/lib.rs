@@ -14,5 +14,6 @@ pub mod report;
 pub mod shape;
 pub mod site;
 pub mod tap;
+pub mod transit_bed;
 pub mod tunnel_bed;
 pub mod vpn_bed;

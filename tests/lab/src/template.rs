@@ -7,6 +7,28 @@ use serde_json::{Value, json};
 pub struct Allow {
     pub virtual_network_access: bool,
     pub forwarded_traffic: bool,
+    /// `allowGatewayTransit`
+    pub gateway_transit: bool,
+    /// `useRemoteGateways`
+    pub remote_gateways: bool,
+}
+
+impl Allow {
+    /// The side of a hub that shares its gateway.
+    pub fn hub() -> Self {
+        Self {
+            gateway_transit: true,
+            ..Self::default()
+        }
+    }
+
+    /// The side of a spoke that uses it.
+    pub fn spoke() -> Self {
+        Self {
+            remote_gateways: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Allow {
@@ -14,6 +36,8 @@ impl Default for Allow {
         Self {
             virtual_network_access: true,
             forwarded_traffic: false,
+            gateway_transit: false,
+            remote_gateways: false,
         }
     }
 }
@@ -110,8 +134,8 @@ impl Template {
                 "remoteVirtualNetwork": {"id": id("virtualNetworks", &[to])},
                 "allowVirtualNetworkAccess": allow.virtual_network_access,
                 "allowForwardedTraffic": allow.forwarded_traffic,
-                "allowGatewayTransit": false,
-                "useRemoteGateways": false,
+                "allowGatewayTransit": allow.gateway_transit,
+                "useRemoteGateways": allow.remote_gateways,
             },
         });
         self.list(from, "virtualNetworkPeerings").push(peering);

@@ -16,8 +16,8 @@ use crate::{
     },
     hash::FastMap,
     model::{
-        NetworkInterface, ResourceId, Subnet, Topology, VirtualNetwork, VirtualNetworkGateway,
-        VirtualNetworkPeering,
+        NetworkInterface, ResourceId, Subnet, Topology, UsedGateway, VirtualNetwork,
+        VirtualNetworkGateway, VirtualNetworkPeering,
     },
 };
 
@@ -150,9 +150,16 @@ impl<'a> Predictor<'a> {
         self.interfaces.get(&(vnet, address)).copied()
     }
 
-    /// The VNet's own gateway.
-    pub(super) fn gateway(&self, vnet: usize) -> Option<&'a VirtualNetworkGateway> {
-        self.networks.get(vnet)?.gateway
+    /// The VNet's own gateway, or the one that it uses by gateway transit.
+    pub(super) fn gateway(&self, vnet: usize) -> Option<UsedGateway<'a>> {
+        let network = self.networks.get(vnet)?;
+        match network.gateway {
+            Some(gateway) => Some(UsedGateway {
+                gateway,
+                transit: None,
+            }),
+            None => self.topology.gateway_used_by(network.vnet),
+        }
     }
 
     /// Whether the element's port can be on this host.

@@ -18,8 +18,8 @@ use crate::{
         resolve_appliance,
     },
     model::{
-        Connection, ConnectionRemote, NetworkInterface, ResourceId, RouteNextHop,
-        VirtualNetworkGateway, VirtualNetworkPeering,
+        Connection, ConnectionRemote, NetworkInterface, ResourceId, RouteNextHop, UsedGateway,
+        VirtualNetworkGateway, VirtualNetworkPeering, transit,
     },
 };
 
@@ -190,6 +190,7 @@ impl<'a> Predictor<'a> {
                         };
                         return Path { steps, outcome };
                     }
+                    Ok(Tunnel::Back) => at = Element::Gateway(gateway),
                     Ok(Tunnel::Through(remote, back)) => {
                         at = Element::Gateway(remote);
                         if let Err(stop) = self.leaves_tunnel(remote, back, packet) {
@@ -241,7 +242,10 @@ impl<'a> Predictor<'a> {
         step.route = Some(taken);
         let next = match self.action(step.at, home, &taken, packet)? {
             Action::Hop(hop) => self.endpoint(&taken, &hop, origin, packet)?,
-            Action::Gateway(gateway) => Next::Gateway(gateway),
+            Action::Gateway(UsedGateway { gateway, transit }) => {
+                forwarded(transit, origin)?;
+                Next::Gateway(gateway)
+            }
             Action::Internet => Next::Internet,
         };
         step.next = Some(next);
@@ -296,10 +300,13 @@ impl<'a> Predictor<'a> {
         };
         let to_peer = |peering: &'a VirtualNetworkPeering| {
             // A peering that is `Connected` has its other side.
-            let (vnet, crosses) = self.across(home.vnet, peering)?;
+            let (vnet, back) = self.across(home.vnet, peering)?;
+            // What came out of a tunnel is forwarded by nobody for whom the gateway is (A24).
+            let gateway = matches!(at, Element::Gateway(_));
+            let crosses = Some(back).filter(|back| !(gateway && transit::carries(peering, back)));
             Some(Action::Hop(Hop {
                 vnet,
-                crosses: Some(crosses),
+                crosses,
                 ..own
             }))
         };
@@ -399,12 +406,7 @@ impl<'a> Predictor<'a> {
         origin: Origin,
         packet: &Packet,
     ) -> Result<Next<'a>, Stop<'a>> {
-        if let Some(back) = hop.crosses
-            && origin == Origin::Elsewhere
-            && !back.allow_forwarded_traffic
-        {
-            return Err((Reason::ForwardedRefused.into(), Because::Peering(back)));
-        }
+        forwarded(hop.crosses, origin)?;
         match self.owner(hop.vnet, hop.address) {
             Some(nic) if hop.appliance && !has(nic, packet.destination) => {
                 Ok(Next::Appliance(nic, hop.address))
@@ -444,14 +446,20 @@ impl<'a> Predictor<'a> {
     }
 
     /// The gateway chooses the connection by the longest remote prefix, whichever route led to it.
+    /// What is for none, and on the gateway's own side, it turns back.
     fn tunnel(
         &self,
         gateway: &'a VirtualNetworkGateway,
         packet: &Packet,
     ) -> Result<Tunnel<'a>, Stop<'a>> {
-        let connection = self
-            .connection(gateway, packet.destination)
-            .ok_or((DropReason::NoTunnel, Because::NoConnection(gateway)))?;
+        let Some(connection) = self.connection(gateway, packet.destination) else {
+            let behind = self.behind(gateway);
+            return if behind.iter().any(|p| p.contains(&packet.destination)) {
+                Ok(Tunnel::Back)
+            } else {
+                Err((DropReason::NoTunnel, Because::NoConnection(gateway)))
+            };
+        };
         if !self.selected(gateway, connection, packet.source, packet.destination) {
             return Err((DropReason::NoTunnel, Because::Selectors(connection)));
         }
@@ -464,6 +472,15 @@ impl<'a> Predictor<'a> {
             Some((remote, back)) if self.options.runs(remote) => Tunnel::Through(remote, back),
             _ => Tunnel::Into(connection),
         })
+    }
+
+    /// The prefixes on the gateway's own side.
+    fn behind(&self, gateway: &VirtualNetworkGateway) -> Vec<IpNet> {
+        let vnet = self.topology.virtual_networks.get(&gateway.virtual_network);
+        let behind = vnet
+            .into_iter()
+            .flat_map(|vnet| self.topology.behind_gateway(vnet));
+        behind.flat_map(|(_, prefixes)| prefixes).copied().collect()
     }
 
     /// The connection of the gateway that the address is behind.
@@ -490,9 +507,7 @@ impl<'a> Predictor<'a> {
         local: IpAddr,
         remote: IpAddr,
     ) -> bool {
-        let vnet = self.topology.virtual_networks.get(&gateway.virtual_network);
-        let own = vnet.map_or(&[][..], |vnet| &vnet.address_space);
-        let [locals, remotes] = connection.selectors(own);
+        let [locals, remotes] = connection.selectors(&self.behind(gateway));
         let within = |prefixes: &[IpNet], address| prefixes.iter().any(|p| p.contains(&address));
         within(&locals, local) && within(&remotes, remote)
     }
@@ -517,7 +532,7 @@ impl<'a> Predictor<'a> {
 
 enum Action<'a> {
     Hop(Hop<'a>),
-    Gateway(&'a VirtualNetworkGateway),
+    Gateway(UsedGateway<'a>),
     Internet,
 }
 
@@ -529,8 +544,20 @@ enum Guest<'a> {
 
 enum Tunnel<'a> {
     Into(&'a Connection),
+    /// Into none: to the gateway's own side, by the routes of GatewaySubnet.
+    Back,
     /// It ends at another gateway of this host, as this connection of that.
     Through(&'a VirtualNetworkGateway, &'a Connection),
+}
+
+/// `allowForwardedTraffic` of the peering `back` that is crossed, the other VNet's.
+fn forwarded<'a>(back: Option<&'a VirtualNetworkPeering>, origin: Origin) -> Result<(), Stop<'a>> {
+    match back {
+        Some(back) if origin == Origin::Elsewhere && !back.allow_forwarded_traffic => {
+            Err((Reason::ForwardedRefused.into(), Because::Peering(back)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn has(nic: &NetworkInterface, address: IpAddr) -> bool {

@@ -449,15 +449,6 @@ fn locations_agree() {
 }
 
 #[test]
-fn gateway_transit_is_refused_where_there_is_a_gateway() {
-    let mut spoke = crate::support::vnet("Spoke", &["10.7.0.0/16"], &[], &["VNet1"]);
-    let peering = "/properties/virtualNetworkPeerings/0/properties/useRemoteGateways";
-    spoke = with(spoke, peering, json!(true));
-    let error = refused(&plus(&[spoke]), "NotSupported", "to-VNet1");
-    assert!(error.message.contains("gateway transit"), "{error}");
-}
-
-#[test]
 fn names_of_the_new_types_are_checked() {
     for kind in [
         "publicIPAddresses",

@@ -21,4 +21,5 @@ mod security;
 mod store;
 mod support;
 mod template;
+mod transits;
 mod vpn;

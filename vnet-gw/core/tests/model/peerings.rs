@@ -135,7 +135,10 @@ fn no_network_has_gateways() {
         let all = one["properties"]["virtualNetworkPeerings"][0]["properties"].as_object_mut();
         all.expect("properties")
             .extend(properties.as_object().expect("an object").clone());
-        [one, vnet("VNet4", &["10.4.0.0/16"], &[], &["VNet1"])]
+        let mut four = vnet("VNet4", &["10.4.0.0/16"], &[], &["VNet1"]);
+        four["properties"]["virtualNetworkPeerings"][0]["properties"]["allowGatewayTransit"] =
+            json!(true);
+        [one, four]
     };
     refused(
         &both(json!({"useRemoteGateways": true})),

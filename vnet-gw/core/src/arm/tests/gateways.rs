@@ -279,3 +279,72 @@ fn a_gateway_keeps_its_address() {
     assert_eq!(applied.outcomes, [Outcome::Unchanged]);
     assert_eq!(configuration(&world), before);
 }
+
+/// Gateway transit: the spoke's side of the peering holds on to the hub's gateway.
+#[test]
+fn a_gateway_that_a_peering_uses_does_not_go() {
+    let peering = |from: &str, to: &str, transit: bool, uses: bool| {
+        of(
+            &format!("virtualNetworks/{from}/virtualNetworkPeerings/to-{to}"),
+            json!({
+                "remoteVirtualNetwork": reference(&format!("virtualNetworks/{to}")),
+                "allowGatewayTransit": transit,
+                "useRemoteGateways": uses,
+            }),
+        )
+    };
+    let mut world = World::new();
+    world.does(&[
+        network("hub", 1),
+        network("spoke", 2),
+        public("p1", Some("203.0.113.1")),
+        gateway("g1", "hub", "p1"),
+        peering("hub", "spoke", true, false),
+        peering("spoke", "hub", false, true),
+    ]);
+    let spoke = id("virtualNetworks/spoke");
+    let uses = |world: &World| {
+        let topology = &world.state.topology;
+        let spoke = &topology.virtual_networks[&spoke];
+        topology.gateway_used_by(spoke).is_some()
+    };
+    assert!(uses(&world));
+    for (change, code) in [
+        (
+            delete("virtualNetworkGateways/g1"),
+            "InUseVirtualNetworkGatewayCannotBeDeleted",
+        ),
+        (
+            peering("hub", "spoke", false, false),
+            "RemotePeeringDoesNotAllowGatewayTransit",
+        ),
+    ] {
+        let error = world.apply(std::slice::from_ref(&change)).unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(
+            error.message.contains("virtualNetworkPeerings/to-hub"),
+            "{error}"
+        );
+        assert!(uses(&world));
+    }
+    // Another in its place is as good.
+    world.does(&[
+        delete("virtualNetworkGateways/g1"),
+        gateway("g9", "hub", "p1"),
+    ]);
+    assert!(uses(&world));
+    // The spoke lets go of it first.
+    world.does(&[peering("spoke", "hub", false, false)]);
+    assert!(!uses(&world));
+    world.does(&[
+        peering("hub", "spoke", false, false),
+        delete("virtualNetworkGateways/g9"),
+    ]);
+    let late = world.apply(&[peering("spoke", "hub", false, true)]);
+    let late = late.unwrap_err();
+    assert!(late.has_code("RemoteVnetHasNoGateways"), "{late}");
+    assert!(
+        late.has_code("RemotePeeringDoesNotAllowGatewayTransit"),
+        "{late}"
+    );
+}

@@ -3,3 +3,4 @@ mod gateways;
 mod image;
 mod property;
 mod random;
+mod transit;

@@ -72,6 +72,8 @@ pub(crate) trait Build {
     /// Both sides, `Connected`.
     fn peer(&mut self, a: &str, b: &str);
     fn side(&mut self, vnet: &str, remote: &str) -> &mut VirtualNetworkPeering;
+    /// Has the spoke use the gateway of the hub that it is peered with.
+    fn transit(&mut self, hub: &str, spoke: &str);
     fn table(&mut self, name: &str, routes: Vec<Route>) -> &mut RouteTable;
     fn attach(&mut self, vnet: &str, subnet: &str, table: &str);
     fn nic(
@@ -144,6 +146,11 @@ impl Build for Topology {
     fn side(&mut self, vnet: &str, remote: &str) -> &mut VirtualNetworkPeering {
         let vnet_of = self.virtual_networks.get_mut(&vnet_id(vnet)).unwrap();
         vnet_of.peerings.get_mut(&peering_id(vnet, remote)).unwrap()
+    }
+
+    fn transit(&mut self, hub: &str, spoke: &str) {
+        self.side(hub, spoke).allow_gateway_transit = true;
+        self.side(spoke, hub).use_remote_gateways = true;
     }
 
     fn table(&mut self, name: &str, mut routes: Vec<Route>) -> &mut RouteTable {

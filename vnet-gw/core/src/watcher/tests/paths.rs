@@ -430,3 +430,84 @@ fn the_internet_where_there_is_a_port_for_it() {
     assert_eq!(out(packet("fd00:1::4", "2001:db8::1")), "hub -> (internet)");
     assert_eq!(out(packet("10.1.0.4", "10.9.0.1")), "hub -> next_hop_none");
 }
+
+/// Gateway transit: into the hub's tunnels and out of them, and from spoke to spoke by way of the
+/// gateway.
+#[test]
+fn through_the_gateway_of_a_peered_vnet() {
+    let mut t = hub_and_spokes();
+    t.gateway("gw", "Hub", &["10.1.255.0/27"], "203.0.113.1");
+    t.connect("site", "gw", &[net("10.9.0.0/16"), net("fd00:9::/48")]);
+    t.transit("Hub", "Near");
+    t.transit("Hub", "Far");
+    let out = |t: &Topology, source: &str, destination: &str| {
+        let predictor = Predictor::new(t, CompileOptions::default());
+        let connection = connection_id("site");
+        let from = Source::Connection(&connection);
+        let path = predictor.predict(from, &packet(source, destination));
+        short(&path.unwrap())
+    };
+    check(
+        &t,
+        &[
+            ("near", "10.2.0.4", "10.9.0.4", "near -> (site)"),
+            ("near", "fd00:2::4", "fd00:9::4", "near -> (site)"),
+            ("far", "10.3.0.4", "10.9.0.4", "far -> (site)"),
+            // Peerings are not transitive, and nothing leads to the gateway by itself.
+            ("near", "10.2.0.4", "10.3.0.4", "near -> next_hop_none"),
+        ],
+    );
+    assert_eq!(out(&t, "10.9.0.4", "10.2.0.4"), "gw -> near");
+    assert_eq!(out(&t, "fd00:9::4", "fd00:2::4"), "gw -> near");
+    assert_eq!(out(&t, "10.9.0.4", "10.3.0.4"), "gw -> far");
+
+    // Spoke to spoke.
+    for (spoke, other) in [("Near", "10.0.0.0/8"), ("Far", "10.2.0.0/16")] {
+        let to_gateway = route("other", other, RouteNextHop::VirtualNetworkGateway);
+        t.table(spoke, vec![to_gateway]);
+        t.attach(spoke, "FrontEnd", spoke);
+    }
+    check(
+        &t,
+        &[
+            ("near", "10.2.0.4", "10.3.0.4", "near -> gw -> far"),
+            ("far", "10.3.0.4", "10.2.0.4", "far -> gw -> near"),
+            // The hub's own and the tunnels' as before; the rest is for nobody.
+            ("near", "10.2.0.4", "10.1.0.4", "near -> hub"),
+            ("near", "10.2.0.4", "10.9.0.4", "near -> (site)"),
+            ("near", "10.2.0.4", "10.77.0.4", "near -> no_tunnel at gw"),
+        ],
+    );
+    // By the routes of GatewaySubnet.
+    t.table(
+        "gateway",
+        vec![route("chain", "10.3.0.0/16", appliance("10.1.9.4"))],
+    );
+    t.attach("Hub", "GatewaySubnet", "gateway");
+    t.side("Far", "Hub").allow_forwarded_traffic = true;
+    check(
+        &t,
+        &[("near", "10.2.0.4", "10.3.0.4", "near -> gw -> nva -> far")],
+    );
+    // What was not sent by the spoke's own is forwarded traffic in the hub.
+    t.nic("two", "Near", "FrontEnd", &["10.2.0.9"])
+        .enable_ip_forwarding = true;
+    check(
+        &t,
+        &[("two", "192.0.2.1", "10.9.0.4", "two -> forwarded_refused")],
+    );
+    t.side("Hub", "Near").allow_forwarded_traffic = true;
+    check(&t, &[("two", "192.0.2.1", "10.9.0.4", "two -> (site)")]);
+
+    // One half of it alone is nothing.
+    t.side("Far", "Hub").use_remote_gateways = false;
+    t.side("Hub", "Near").allow_gateway_transit = false;
+    check(
+        &t,
+        &[
+            ("far", "10.3.0.4", "10.9.0.4", "far -> next_hop_none"),
+            ("near", "10.2.0.4", "10.9.0.4", "near -> next_hop_gateway"),
+        ],
+    );
+    assert_eq!(out(&t, "10.9.0.4", "10.2.0.4"), "gw -> forwarded_refused");
+}
