@@ -244,7 +244,7 @@ impl TransitBed {
         swan.load(&[peer()?])?;
         let mut workloads = Vec::new();
         let mut host = |name: &str, public: &str, template: &Value| -> Result<Daemon> {
-            let host = lab.namespace(name)?;
+            let host = lab.namespace(&format!("host-{name}"))?;
             underlay.attach(&lab, &host, &[public.parse()?])?;
             workloads.extend(plug(&lab, &host, template, Offloads::Default)?);
             let instance = lab.instance(name)?;

@@ -57,7 +57,10 @@ fn spokes_reach_what_is_behind_the_hubs_gateway() {
     assert_eq!(row["nextHopType"], "VirtualNetworkGateway");
     assert_eq!(row["source"], "VirtualNetworkGateway");
     assert_eq!(row["nextHopIpAddress"][0], "203.0.113.11");
-    let hop = bed.near.json(&["next-hop", "one", "10.102.0.4"]).unwrap();
+    let hop = bed
+        .near
+        .json(&["next-hop", "--nic", "one", "--dest", "10.102.0.4"])
+        .unwrap();
     assert!(
         hop["outcome"].as_str().unwrap().contains("HubGW"),
         "{hop:#}"
@@ -78,7 +81,10 @@ fn spoke_to_spoke_by_way_of_the_gateway() {
         row["turnedBack"].as_u64().unwrap()
     };
     assert!(turned(&bed) > 8);
-    let hop = bed.near.json(&["next-hop", "one", "10.2.0.4"]).unwrap();
+    let hop = bed
+        .near
+        .json(&["next-hop", "--nic", "one", "--dest", "10.2.0.4"])
+        .unwrap();
     let outcome = hop["outcome"].as_str().unwrap();
     assert!(
         outcome.contains("turned back by the gateway HubGW"),
