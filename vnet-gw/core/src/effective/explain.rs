@@ -373,7 +373,7 @@ impl<'q, 'a> Question<'q, 'a> {
             None if self.is_behind(gateway) => Delivery::TurnedBack {
                 gateway: id,
                 host: gateway.host.clone(),
-                delivery: Box::new(self.from_gateway(gateway)),
+                delivery: Box::new(self.after(gateway)),
             },
             None => Delivery::NoConnection { gateway: id },
         }
@@ -391,7 +391,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     /// What becomes of a packet that leaves the gateway's port.
-    fn from_gateway(&self, gateway: &VirtualNetworkGateway) -> Delivery {
+    fn after(&self, gateway: &VirtualNetworkGateway) -> Delivery {
         let answer = explain(self.topology, &gateway.subnet, self.destination);
         answer.map_or(Delivery::NoRoute, |answer| answer.delivery)
     }
