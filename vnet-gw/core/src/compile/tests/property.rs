@@ -72,7 +72,8 @@ impl<'a> Reference<'a> {
     fn peering(&self, remote: &VirtualNetwork, accepts_forwarded: bool) -> ActionImage {
         ActionImage::Peering {
             vnet: remote.id.clone(),
-            accepts_forwarded: accepts_forwarded || (self.from_tunnel() && self.serves(remote)),
+            accepts_forwarded: accepts_forwarded
+                || (self.in_gateway_subnet() && self.serves(remote)),
         }
     }
 
@@ -154,7 +155,7 @@ impl<'a> Reference<'a> {
         Some(self.used()?.0)
     }
 
-    fn from_tunnel(&self) -> bool {
+    fn in_gateway_subnet(&self) -> bool {
         self.subnet.id.name() == "GatewaySubnet"
     }
 
@@ -188,7 +189,7 @@ impl<'a> Reference<'a> {
     /// Packets in GatewaySubnet came out of a tunnel.
     fn to_gateway(&self) -> ActionImage {
         match self.used() {
-            Some((gateway, accepts)) if !self.from_tunnel() => ActionImage::Gateway {
+            Some((gateway, accepts)) if !self.in_gateway_subnet() => ActionImage::Gateway {
                 vnet: Some(gateway.virtual_network.clone()),
                 peered: accepts.is_some(),
                 accepts_forwarded: accepts.unwrap_or(false),
