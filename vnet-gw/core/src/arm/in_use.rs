@@ -40,13 +40,16 @@ pub(super) fn check<'a>(
 pub(super) fn transit<'a>(
     id: &ResourceId,
     hub: &ResourceId,
-    documents: impl Iterator<Item = &'a ReadDocument> + Clone,
+    documents: impl Iterator<Item = &'a ReadDocument>,
 ) -> Option<ArmError> {
-    let user = documents.clone().find_map(|one| one.uses_gateway_of(hub))?;
-    let mut documents = documents;
-    if documents.any(|one| one.is_gateway_of(hub)) {
-        return None;
+    let mut user = None;
+    for document in documents {
+        if document.is_gateway_of(hub) {
+            return None;
+        }
+        user = user.or_else(|| document.uses_gateway_of(hub));
     }
+    let user = user?;
     let message = format!(
         "Virtual network gateway {id} is in use by the peering {user} and cannot be deleted: set \
          useRemoteGateways of the peering to false first."

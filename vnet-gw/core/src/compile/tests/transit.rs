@@ -4,7 +4,7 @@ use crate::{
     compile::{ActionImage, CompileOptions, Image, compile},
     effective::{
         NextHopType, RouteSource, RouteState, effective_routes,
-        tests::build::{Build, hub_and_spokes, ip, net, subnet_id, vnet_id},
+        tests::build::{Build, connection_id, hub_and_spokes, ip, net, subnet_id, vnet_id},
     },
     model::{RouteNextHop, Topology},
     sa::TrafficSelector,
@@ -142,7 +142,7 @@ fn what_comes_out_of_a_tunnel_goes_on_to_spokes_that_use_the_gateway() {
 #[test]
 fn a_spokes_prefixes_are_behind_the_gateway() {
     let mut t = topology();
-    let site = t.connections.values_mut().next().unwrap();
+    let site = t.connections.get_mut(&connection_id("site")).unwrap();
     site.use_policy_based_traffic_selectors = true;
     let behind = |t: &Topology| {
         let image = image(t);

@@ -6,13 +6,13 @@ use super::{Networks, error, not_found};
 use crate::{
     hash::FastMap,
     model::{
-        GatewaySku, PeeringState, ResourceId, Shared, VirtualNetwork, VirtualNetworkGateway,
+        ById, GatewaySku, PeeringState, ResourceId, Shared, VirtualNetwork, VirtualNetworkGateway,
         VirtualNetworkPeering, error::Errors, prefix::overlaps, read::VirtualNetworkDraft, transit,
     },
 };
 use ipnet::IpNet;
 
-type Gateways = BTreeMap<ResourceId, Shared<VirtualNetworkGateway>>;
+type Gateways = ById<Shared<VirtualNetworkGateway>>;
 
 /// Gateways by their networks.
 type WithGateway<'a> = FastMap<&'a ResourceId, &'a VirtualNetworkGateway>;
