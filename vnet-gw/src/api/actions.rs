@@ -52,6 +52,9 @@ impl Api {
             (Kind::NetworkInterface, ["effectiveroutetable"]) => {
                 self.effective_routes(call, &target)
             }
+            (Kind::NetworkInterface, ["effectivenetworksecuritygroups"]) => {
+                self.effective_groups(call, &target)
+            }
             (Kind::NetworkSecurityGroup, ["defaultsecurityrules"]) => {
                 only(call, &["GET"])?;
                 self.may(call, &target, Permission::Read, "read")?;
@@ -289,6 +292,14 @@ impl Api {
         let table = view::effective_routes(&state, &target.id)
             .map_err(|error| Refusal::bad("ResourceNotInForce", error.to_string()))?;
         Ok(Json(table).into_response())
+    }
+
+    fn effective_groups(&self, call: &Call, target: &Target) -> Answer {
+        let action = "effectiveNetworkSecurityGroups";
+        let state = self.action(call, target, Permission::Read, action)?;
+        let groups = view::effective_groups(&state, &target.id)
+            .map_err(|error| Refusal::bad("ResourceNotInForce", error.to_string()))?;
+        Ok(Json(groups).into_response())
     }
 }
 

@@ -86,6 +86,8 @@ pub enum Command {
     Status,
     /// The effective routes of a network interface or subnet
     EffectiveRoutes(EffectiveRoutesArgs),
+    /// The security rules that hold for a network interface, its tags expanded
+    EffectiveNsg(EffectiveNsgArgs),
     /// Which route a packet takes, why, and what becomes of it
     NextHop(NextHopArgs),
     /// The ports: network interfaces with their devices
@@ -343,6 +345,16 @@ pub struct RoutesOf {
     /// A subnet: VNET/SUBNET, GROUP/VNET/SUBNET or its id
     #[arg(long, value_name = "VNET/SUBNET")]
     pub subnet: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct EffectiveNsgArgs {
+    /// The network interface: NAME, GROUP/NAME or its id
+    #[arg(long, value_name = "NAME")]
+    pub nic: String,
+
+    #[command(flatten)]
+    pub source: SourceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod connections;
 mod counters;
 mod doctor;
 mod down;
+mod effective_nsg;
 mod effective_routes;
 mod export;
 mod gateways;
@@ -88,6 +89,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Down => down::run(cli),
         Command::Status => status::run(cli),
         Command::EffectiveRoutes(args) => effective_routes::run(cli, args),
+        Command::EffectiveNsg(args) => effective_nsg::run(cli, args),
         Command::NextHop(args) => next_hop::run(cli, args),
         Command::Ports => ports::run(cli),
         Command::Peerings(args) => peerings::run(cli, args),

@@ -26,7 +26,7 @@ pub use protocol::{
 pub use reply::*;
 pub use server::{Asked, Server, TraceEnd, TraceFeed};
 pub(crate) use view::next_hop_of;
-pub use view::{counters, effective_routes, next_hop, peerings};
+pub use view::{counters, effective_routes, effective_security_groups, next_hop, peerings};
 pub use vpn_reply::*;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vnet_gw_core::effective::EffectiveRouteTable;
+use vnet_gw_core::{effective::EffectiveRouteTable, security::EffectiveSecurityGroups};
 
 use super::{
     packet::TracedPacket,
@@ -43,6 +43,9 @@ pub enum Request {
     Peerings {},
     EffectiveRoutes {
         of: Target,
+    },
+    EffectiveSecurityGroups {
+        network_interface: String,
     },
     NextHop {
         network_interface: String,
@@ -143,6 +146,7 @@ pub enum Response {
     Ports(PortList),
     Peerings(PeeringList),
     EffectiveRoutes(EffectiveRouteTable),
+    EffectiveSecurityGroups(EffectiveSecurityGroups),
     NextHop(Box<NextHopReply>),
     Counters(CounterTable),
     Gateways(GatewayList),

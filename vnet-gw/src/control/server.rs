@@ -283,6 +283,13 @@ impl Connection {
                 })
                 .await
             }
+            Request::EffectiveSecurityGroups { network_interface } => {
+                self.work_out(move |snapshot| {
+                    view::effective_security_groups(&snapshot.topology, &network_interface)
+                        .map(Response::EffectiveSecurityGroups)
+                })
+                .await
+            }
             Request::NextHop {
                 network_interface,
                 destination,

@@ -12,6 +12,7 @@ use vnet_gw_core::{
         precedence::peering_is_global,
     },
     model::{ResourceId, Topology, VirtualNetwork, VirtualNetworkPeering},
+    security::{self, EffectiveSecurityGroups},
 };
 
 use super::{
@@ -43,6 +44,15 @@ pub fn effective_routes(
     Ok(EffectiveRouteTable {
         value: value.map_err(name_error)?,
     })
+}
+
+/// Azure's `effectiveNetworkSecurityGroups`.
+pub fn effective_security_groups(
+    topology: &Topology,
+    name: &str,
+) -> Result<EffectiveSecurityGroups, ErrorReply> {
+    let nic = find_nic(topology, name).map_err(name_error)?;
+    security::effective_security_groups(topology, nic).map_err(name_error)
 }
 
 /// Network Watcher's `nextHop`, with the reasons. `ports`: how those of this host fare, where a

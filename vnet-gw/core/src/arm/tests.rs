@@ -4,6 +4,7 @@ mod again;
 mod gateways;
 mod networks;
 mod random;
+mod security;
 mod single;
 mod support;
 mod what_if;

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::ResourceId;
 
@@ -24,10 +25,7 @@ impl NetworkSecurityGroup {
     pub fn application_security_groups(&self) -> impl Iterator<Item = &ResourceId> {
         let ends = self.rules.iter();
         let ends = ends.flat_map(|rule| [&rule.source, &rule.destination]);
-        ends.flat_map(|end| match &end.addresses {
-            SecurityRuleAddresses::ApplicationSecurityGroups(groups) => groups.as_slice(),
-            _ => &[],
-        })
+        ends.flat_map(|end| end.addresses.groups())
     }
 }
 
@@ -79,6 +77,16 @@ pub enum SecurityRuleAddresses {
     ApplicationSecurityGroups(Vec<ResourceId>),
 }
 
+impl SecurityRuleAddresses {
+    /// The application security groups.
+    pub fn groups(&self) -> &[ResourceId] {
+        match self {
+            Self::ApplicationSecurityGroups(groups) => groups,
+            Self::Any | Self::Some { .. } => &[],
+        }
+    }
+}
+
 /// From the first to the last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortRange {
@@ -99,7 +107,7 @@ impl PortRange {
 }
 
 /// `SecurityRuleDirection`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Direction {
     Inbound,
     Outbound,
@@ -116,7 +124,7 @@ impl Direction {
 }
 
 /// `SecurityRuleAccess`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     Allow,
     Deny,

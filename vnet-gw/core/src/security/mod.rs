@@ -7,6 +7,7 @@
 //! says of a packet, and [`effective_security_groups`] shows them as Azure does.
 
 mod default_rules;
+mod effective;
 mod evaluate;
 mod place;
 mod rule_set;
@@ -15,6 +16,10 @@ mod rule_sets;
 mod tests;
 
 pub use default_rules::{DEFAULT_RULES, DefaultRule};
+pub use effective::{
+    Association, EffectiveSecurityGroup, EffectiveSecurityGroups, EffectiveSecurityRule,
+    SubResource, effective_security_groups,
+};
 pub use evaluate::{Packet, Verdict, decide, evaluate};
 pub use rule_set::{PortSecurity, Rule, RuleAddresses, RuleSet, RuleSetId};
 pub use rule_sets::RuleSets;

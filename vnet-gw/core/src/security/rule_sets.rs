@@ -103,6 +103,11 @@ impl<'a> RuleSets<'a> {
         self.sets.get(id)
     }
 
+    /// The place of such a set.
+    pub(super) fn place(&self, id: &RuleSetId) -> Option<&Place> {
+        self.places.get(&id.context)
+    }
+
     /// All that were asked for.
     pub fn into_sets(self) -> Sets {
         self.sets

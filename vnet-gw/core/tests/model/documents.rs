@@ -163,8 +163,8 @@ fn what_would_change_forwarding_and_wrong_types_are_refused_as_in_templates() {
             "properties.subnets[0].properties.natGateway",
         ),
         (
-            subnet(json!({"addressPrefix": "10.1.0.0/24", "networkSecurityGroup": {"id": "x"}})),
-            "NotSupported",
+            subnet(json!({"addressPrefix": "10.1.0.0/24", "networkSecurityGroup": {"id": 7}})),
+            "InvalidRequestFormat",
             "properties.subnets[0].properties.networkSecurityGroup",
         ),
         (

@@ -141,11 +141,6 @@ fn a_rule_is_checked_with_azures_codes() {
             "InvalidRequestFormat",
         ),
         (
-            "sourceApplicationSecurityGroups",
-            json!(["ASG"]),
-            "InvalidRequestFormat",
-        ),
-        (
             "description",
             json!("d".repeat(141)),
             "InvalidRequestFormat",

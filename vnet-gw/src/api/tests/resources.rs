@@ -371,7 +371,7 @@ async fn gateways_and_connections_are_long_operations() {
 }
 
 #[tokio::test]
-async fn a_nic_has_effective_routes() {
+async fn a_nic_has_effective_routes_and_groups() {
     let bed = Bed::with_group().await;
     bed.put(&network("virtualNetworks/V1"), vnet("10.1.0.0/16"))
         .await
@@ -402,4 +402,10 @@ async fn a_nic_has_effective_routes() {
     let missing = bed.ask("POST", &missing, None).await;
     assert_eq!(missing.is(404).code(), "ResourceNotFound");
     bed.get(&format!("{nic}/effectiveRouteTable")).await.is(405);
+    let action = format!("{nic}/effectiveNetworkSecurityGroups");
+    let groups = bed.ask("POST", &action, None).await;
+    assert_eq!(groups.is(200).body, json!({"value": []}));
+    bed.get(&action).await.is(405);
+    let missing = network("networkInterfaces/x/effectiveNetworkSecurityGroups");
+    bed.ask("POST", &missing, None).await.is(404);
 }

@@ -33,6 +33,7 @@ pub use ike_sas::ike_sas;
 pub use index::References;
 pub use list::list;
 pub use network_interface::effective_routes;
+pub use security::{effective_groups, security_group_view};
 
 use super::{Document, ProvisioningState, State, Target};
 use crate::model::{Kind, ResourceId};

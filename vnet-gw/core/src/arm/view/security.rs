@@ -2,11 +2,76 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{View, written::Properties};
+use super::{NoLive, View, children, written::Properties};
 use crate::{
-    model::{Kind, ServiceTag},
-    security::{DEFAULT_RULES, DefaultRule},
+    arm::State,
+    effective::EffectiveError,
+    model::{Kind, ResourceId, ServiceTag},
+    security::{
+        Association, DEFAULT_RULES, DefaultRule, EffectiveSecurityGroups, effective_security_groups,
+    },
 };
+
+/// The answer to `effectiveNetworkSecurityGroups` of a NIC.
+///
+/// # Errors
+///
+/// Where there is no such NIC.
+pub fn effective_groups(
+    state: &State,
+    nic: &ResourceId,
+) -> Result<EffectiveSecurityGroups, EffectiveError> {
+    effective_security_groups(&state.topology, nic)
+}
+
+/// The answer to Network Watcher's `securityGroupView` of a machine with these NICs: the rules of
+/// each NIC's two groups as they are written, the default ones once, and what all of them come to.
+///
+/// # Errors
+///
+/// Where there is no such NIC.
+pub fn security_group_view<'a>(
+    state: &State,
+    nics: impl IntoIterator<Item = &'a ResourceId>,
+) -> Result<Value, EffectiveError> {
+    let views = nics.into_iter().map(|nic| interface_view(state, nic));
+    let views = views.collect::<Result<Vec<Value>, _>>()?;
+    Ok(json!({ "networkInterfaces": views }))
+}
+
+fn interface_view(state: &State, nic: &ResourceId) -> Result<Value, EffectiveError> {
+    let mut associations = Map::new();
+    let (mut defaults, mut effective) = (Vec::new(), Vec::new());
+    for group in effective_groups(state, nic)?.value {
+        let id = ResourceId::new(&group.network_security_group.id);
+        effective.extend(group.effective_security_rules);
+        let Some(document) = state.documents.get(&id) else {
+            continue;
+        };
+        let view = View {
+            state,
+            document,
+            provisioning: state.provisioning(&id),
+            live: &NoLive,
+        };
+        let rules = children(document, Kind::SecurityRule);
+        let rules: Vec<Value> = rules
+            .filter_map(|rule| view.child(Kind::SecurityRule, rule))
+            .collect();
+        let (name, of) = match group.association {
+            Association::Subnet(subnet) => ("subnetAssociation", subnet.id),
+            Association::NetworkInterface(nic) => ("networkInterfaceAssociation", nic.id),
+        };
+        let association = json!({ "id": of, "securityRules": rules });
+        associations.insert(name.to_owned(), association);
+        if defaults.is_empty() {
+            defaults.extend(DEFAULT_RULES.iter().map(|rule| view.default_rule(rule)));
+        }
+    }
+    associations.insert("defaultSecurityRules".to_owned(), defaults.into());
+    associations.insert("effectiveSecurityRules".to_owned(), json!(effective));
+    Ok(json!({ "id": nic.as_str(), "securityRuleAssociations": associations }))
+}
 
 impl View<'_> {
     pub(super) fn network_security_group(&self, properties: &mut Properties) {

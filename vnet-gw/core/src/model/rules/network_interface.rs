@@ -25,6 +25,8 @@ struct Place<'a> {
     subnet: &'a Subnet,
 }
 
+const MOST_APPLICATION_SECURITY_GROUPS: usize = 20;
+
 /// A sound interface, and where it is.
 #[derive(Clone, Copy)]
 struct Homed<'a> {
@@ -186,6 +188,18 @@ pub(super) fn check_own(draft: &mut NetworkInterfaceDraft, errors: &mut Errors) 
             ));
             return false;
         }
+    }
+    let groups = configurations
+        .first()
+        .map(|one| one.application_security_groups.len());
+    if groups.is_some_and(|count| count > MOST_APPLICATION_SECURITY_GROUPS) {
+        let message = format!(
+            "It is in {} application security groups, and may be in \
+             {MOST_APPLICATION_SECURITY_GROUPS}: take it out of some.",
+            groups.unwrap_or_default()
+        );
+        errors.push(error("ResourceLimitExceeded", &draft.id, message));
+        return false;
     }
     let said: Vec<usize> = (0..configurations.len())
         .filter(|index| configurations[*index].primary == Some(true))

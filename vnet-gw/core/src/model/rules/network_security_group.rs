@@ -1,7 +1,7 @@
 //! Network security groups, application security groups, and what they are associated with (rule C
 //! "NSG").
 
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, hash_map::Entry};
 
 use super::{Locations, check_location, check_locations, error, not_found};
 use crate::{
@@ -35,7 +35,37 @@ pub(super) fn sort(group: &mut NetworkSecurityGroup, errors: &mut Errors) {
             errors.push(error("SecurityRuleConflict", &group.id, message));
         }
     }
+    limits(group, errors);
 }
+
+/// What Azure takes at most.
+fn limits(group: &NetworkSecurityGroup, errors: &mut Errors) {
+    let mut check = |what: &str, count: usize, limit: usize| {
+        if count > limit {
+            let message = format!("It has {count} {what}, and may have {limit}: use fewer.");
+            errors.push(error("ResourceLimitExceeded", &group.id, message));
+        }
+    };
+    check("security rules", group.rules.len(), MOST_RULES);
+    let named: BTreeSet<&ResourceId> = group.application_security_groups().collect();
+    let what = "application security groups in its rules";
+    check(what, named.len(), MOST_APPLICATION_SECURITY_GROUPS);
+    for rule in &group.rules {
+        for (side, end) in [("source", &rule.source), ("destination", &rule.destination)] {
+            let what = format!("{side} address prefixes in the rule '{}'", rule.name);
+            if let SecurityRuleAddresses::Some { prefixes, .. } = &end.addresses {
+                check(&what, prefixes.len(), MOST_PREFIXES);
+            }
+            let what = format!("{side} port ranges in the rule '{}'", rule.name);
+            check(&what, end.ports.len(), MOST_PREFIXES);
+        }
+    }
+}
+
+const MOST_RULES: usize = 1_000;
+/// Of one end of a rule, and port ranges of it.
+const MOST_PREFIXES: usize = 4_000;
+const MOST_APPLICATION_SECURITY_GROUPS: usize = 100;
 
 /// Every group that is referred to is there and in the same region; the interfaces of an application
 /// security group are in one virtual network, and so are those at both ends of a rule.
@@ -101,32 +131,32 @@ fn check_rules(
     locations: &Locations<'_>,
     errors: &mut Errors,
 ) {
+    // Each once, however many rules have it.
+    let named: BTreeSet<&ResourceId> = group.application_security_groups().collect();
+    for other in named {
+        if is_known(topology, other, &group.id, errors) {
+            check_location(&group.id, other, locations, errors);
+        }
+    }
     for rule in &group.rules {
         let mut home: Option<(&str, &ResourceId)> = None;
-        for end in [&rule.source, &rule.destination] {
-            let SecurityRuleAddresses::ApplicationSecurityGroups(groups) = &end.addresses else {
+        let ends = [&rule.source, &rule.destination];
+        for other in ends.into_iter().flat_map(|end| end.addresses.groups()) {
+            let Some((network, _)) = homes.get(other) else {
                 continue;
             };
-            for other in groups {
-                if !is_known(topology, other, &group.id, errors) {
-                    continue;
+            match home {
+                Some((first, known)) if first != *network => {
+                    let message = format!(
+                        "The security rule '{}' has the application security groups {known} and \
+                         {other}, whose network interfaces are in different virtual networks: \
+                         write a rule for each.",
+                        rule.name
+                    );
+                    errors.push(error(DIFFERENT_NETWORKS, &group.id, message));
+                    break;
                 }
-                check_location(&group.id, other, locations, errors);
-                let Some((network, _)) = homes.get(other) else {
-                    continue;
-                };
-                match home {
-                    Some((first, known)) if first != *network => {
-                        let message = format!(
-                            "The security rule '{}' has the application security groups {known} \
-                             and {other}, whose network interfaces are in different virtual \
-                             networks: write a rule for each.",
-                            rule.name
-                        );
-                        errors.push(error(DIFFERENT_NETWORKS, &group.id, message));
-                    }
-                    _ => home = Some((network, other)),
-                }
+                _ => home = Some((network, other)),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Rule sets held against expectations that were worked out by hand.
 
+mod effective;
 mod evaluating;
 mod sharing;
 mod tags;

@@ -3,6 +3,7 @@
 mod applied;
 mod ike_sas;
 mod lists;
+mod security;
 mod shapes;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,7 +19,7 @@ use crate::{
 
 const GROUP: &str = "/subscriptions/s/resourceGroups/g";
 
-/// VNets, gateways and connections as a template has them, and a security group.
+/// VNets, security groups, gateways and connections as a template has them.
 fn network() -> State {
     let text = include_str!("network.json");
     let options = DeployOptions {
@@ -28,18 +29,7 @@ fn network() -> State {
     };
     let topology = parse_template(text, &options).unwrap();
     let template: Value = serde_json::from_str(text).unwrap();
-    let mut resources = template["resources"].as_array().unwrap().clone();
-    resources.push(json!({
-        "type": "Microsoft.Network/networkSecurityGroups", "name": "NSG1", "location": "westeurope",
-        "properties": {"securityRules": [{"name": "web", "properties": {
-            "protocol": "Tcp", "access": "Allow", "direction": "Inbound", "priority": 100,
-            "sourceAddressPrefix": "*", "sourcePortRange": "*",
-            "destinationAddressPrefix": "*", "destinationPortRanges": ["80", "443"]}}]},
-    }));
-    resources.push(json!({
-        "type": "Microsoft.Network/applicationSecurityGroups", "name": "ASG1",
-        "location": "westeurope",
-    }));
+    let resources = template["resources"].as_array().unwrap();
     let documents = resources.iter().map(document);
     State {
         topology: Arc::new(topology),
