@@ -1,11 +1,12 @@
 //! What becomes of a packet, and why: the questions of Azure's Network Watcher.
 //!
 //! A [`Predictor`] walks a packet through the resources as the data path would take it: the source
-//! NIC's effective routes, the next hop, appliances that forward, peerings with their flags,
-//! gateways. A pure function of the topology, and no reading of the tables that were made of it:
+//! NIC's effective routes, the next hop, network security groups at both ends, appliances that
+//! forward, peerings with their flags, gateways. A pure function of the topology, and no reading of the tables that were made of it:
 //! the prediction and the data path are two ways from the same rules, which tests hold against each
 //! other.
 
+mod checkpoint;
 mod machine;
 mod next_hop;
 mod packet;
@@ -15,6 +16,7 @@ mod predictor;
 mod tests;
 mod walk;
 
+pub use checkpoint::{Checkpoint, Decision};
 pub use machine::{Machine, machine, machine_of, machines};
 pub use next_hop::next_hop;
 pub use packet::Packet;

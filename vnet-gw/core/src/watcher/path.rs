@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use vnet_gw_common::verdict::Reason;
 
+use super::checkpoint::Checkpoint;
 use crate::{
     effective::{Appliance, NextHopType, precedence::Origin as RouteOrigin},
     model::{
-        Connection, NetworkInterface, ResourceId, Route, RouteTable, VirtualNetwork,
+        Connection, Direction, NetworkInterface, ResourceId, Route, RouteTable, VirtualNetwork,
         VirtualNetworkGateway, VirtualNetworkPeering,
     },
 };
@@ -49,6 +50,8 @@ pub struct Step<'a> {
     /// Nothing where it did not get as far.
     pub route: Option<Taken<'a>>,
     pub next: Option<Next<'a>>,
+    /// The sender's NIC, then the receiver's, as far as it got; gateways have none.
+    pub checkpoints: Vec<Checkpoint<'a>>,
 }
 
 /// Where a route leads to.
@@ -106,6 +109,8 @@ pub struct Dropped<'a> {
 pub enum DropReason {
     /// A reason of the data path.
     DataPath(Reason),
+    /// A network security group.
+    Security(Direction),
     /// `no_tunnel` of the gateway.
     NoTunnel,
     /// `outside_selectors` of a tunnel.
@@ -118,6 +123,8 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::DataPath(reason) => reason.name(),
+            Self::Security(Direction::Inbound) => "nsg_inbound",
+            Self::Security(Direction::Outbound) => "nsg_outbound",
             Self::NoTunnel => "no_tunnel",
             Self::OutsideSelectors => "outside_selectors",
             Self::Guest => "guest",
@@ -148,6 +155,8 @@ pub enum Because<'a> {
     Appliance(Taken<'a>, IpAddr, Appliance<'a>),
     /// No NIC of the VNet has the destination.
     Nobody(Taken<'a>, &'a ResourceId),
+    /// A rule of a network security group, or a group without one that matches.
+    Rule(Checkpoint<'a>),
     /// The device of the NIC or the gateway is not on this host.
     NotHere(Element<'a>),
     /// Used up: the path is too long, or a circle.

@@ -1,6 +1,10 @@
 //! A topology with its references resolved, so that many packets can be asked about.
 
-use std::{cell::OnceCell, collections::BTreeMap, net::IpAddr};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -19,6 +23,7 @@ use crate::{
         NetworkInterface, ResourceId, Subnet, Topology, UsedGateway, VirtualNetwork,
         VirtualNetworkGateway, VirtualNetworkPeering,
     },
+    security::RuleSets,
 };
 
 /// Answers for one topology. To make one costs a walk over the resources; each subnet's routes are
@@ -33,6 +38,7 @@ pub struct Predictor<'a> {
     /// By VNet and address.
     interfaces: FastMap<(usize, IpAddr), &'a NetworkInterface>,
     machines: OnceCell<BTreeMap<ResourceId, Machine<'a>>>,
+    pub(super) rule_sets: RefCell<RuleSets<'a>>,
 }
 
 struct Network<'a> {
@@ -85,6 +91,7 @@ impl<'a> Predictor<'a> {
             subnets: subnets.collect(),
             interfaces: FastMap::default(),
             machines: OnceCell::new(),
+            rule_sets: RefCell::new(RuleSets::new(topology, None)),
             networks,
             by_id,
         };

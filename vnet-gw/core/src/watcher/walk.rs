@@ -1,5 +1,5 @@
 //! The way of one packet, in the data path's order: destination, source, route, next hop, endpoint,
-//! port, TTL.
+//! port, security groups, TTL.
 
 use std::net::IpAddr;
 
@@ -18,8 +18,8 @@ use crate::{
         resolve_appliance,
     },
     model::{
-        Connection, ConnectionRemote, NetworkInterface, ResourceId, RouteNextHop, UsedGateway,
-        VirtualNetworkGateway, VirtualNetworkPeering, transit,
+        Connection, ConnectionRemote, Direction, NetworkInterface, ResourceId, RouteNextHop,
+        UsedGateway, VirtualNetworkGateway, VirtualNetworkPeering, transit,
     },
 };
 
@@ -71,6 +71,20 @@ enum Onward<'a> {
     To(Next<'a>),
 }
 
+/// Both ports of one passage through the data path, in the order of their ids: with the packet's
+/// addresses and ports they name a flow, the same one in both directions.
+type Flow<'a> = (&'a ResourceId, &'a ResourceId);
+
+fn flow<'a>(step: &Step<'a>) -> Option<Flow<'a>> {
+    let to = match step.next? {
+        Next::Destination(nic) | Next::Appliance(nic, _) => &nic.id,
+        Next::Gateway(gateway) => &gateway.id,
+        Next::Internet => return None,
+    };
+    let from = step.at.id();
+    Some((from.min(to), from.max(to)))
+}
+
 type Stop<'a> = (DropReason, Because<'a>);
 
 impl<'a> Predictor<'a> {
@@ -85,10 +99,19 @@ impl<'a> Predictor<'a> {
     ///
     /// Where `from` is not there.
     pub fn predict(&self, from: Source<'_>, packet: &Packet) -> Result<Path<'a>, EffectiveError> {
+        self.predict_in(from, packet, &[])
+    }
+
+    fn predict_in(
+        &self,
+        from: Source<'_>,
+        packet: &Packet,
+        flows: &[Flow<'a>],
+    ) -> Result<Path<'a>, EffectiveError> {
         match from {
             Source::NetworkInterface(id) => {
                 let nic = Element::NetworkInterface(self.interface(id)?);
-                Ok(self.walk(nic, packet, Vec::new()))
+                Ok(self.walk(nic, packet, &[]))
             }
             Source::Connection(id) => {
                 let connection = self.topology.connections.get(id).map(|one| &**one);
@@ -100,7 +123,7 @@ impl<'a> Predictor<'a> {
                     found.ok_or_else(|| EffectiveError::UnknownConnection(id.clone()))?;
                 let at = Element::Gateway(gateway);
                 Ok(match self.leaves_tunnel(gateway, connection, packet) {
-                    Ok(()) => self.walk(at, packet, Vec::new()),
+                    Ok(()) => self.walk(at, packet, flows),
                     Err((reason, because)) => Path {
                         steps: Vec::new(),
                         outcome: Outcome::Dropped(Dropped {
@@ -126,19 +149,21 @@ impl<'a> Predictor<'a> {
     ) -> Result<RoundTrip<'a>, EffectiveError> {
         let there = self.predict(from, packet)?;
         let reply = packet.reply();
+        let flows: Vec<Flow<'a>> = there.steps.iter().filter_map(flow).collect();
         let back = match &there.outcome {
             Outcome::Delivered(nic) => {
-                Some(self.walk(Element::NetworkInterface(nic), &reply, Vec::new()))
+                Some(self.walk(Element::NetworkInterface(nic), &reply, &flows))
             }
             Outcome::Tunnel { connection, .. } => {
-                Some(self.predict(Source::Connection(&connection.id), &reply)?)
+                Some(self.predict_in(Source::Connection(&connection.id), &reply, &flows)?)
             }
             Outcome::Internet | Outcome::Dropped(_) => None,
         };
         Ok(RoundTrip { there, back })
     }
 
-    fn walk(&self, from: Element<'a>, packet: &Packet, mut steps: Vec<Step<'a>>) -> Path<'a> {
+    fn walk(&self, from: Element<'a>, packet: &Packet, flows: &[Flow<'a>]) -> Path<'a> {
+        let mut steps = Vec::new();
         let (mut at, mut ttl) = (from, packet.ttl);
         let (reason, because) = loop {
             // Every subnet that a valid topology refers to is there.
@@ -154,8 +179,9 @@ impl<'a> Predictor<'a> {
                 ttl,
                 route: None,
                 next: None,
+                checkpoints: Vec::new(),
             };
-            let onward = self.pass(&mut step, home, packet);
+            let onward = self.pass(&mut step, home, packet, flows);
             steps.push(step);
             let next = match onward {
                 Ok(Onward::End(outcome)) => return Path { steps, outcome },
@@ -225,6 +251,7 @@ impl<'a> Predictor<'a> {
         step: &mut Step<'a>,
         home: &Home<'a>,
         packet: &Packet,
+        flows: &[Flow<'a>],
     ) -> Result<Onward<'a>, Stop<'a>> {
         if !self.is_here(step.at) {
             return Err((Reason::PortDown.into(), Because::NotHere(step.at)));
@@ -252,15 +279,53 @@ impl<'a> Predictor<'a> {
         let element = match next {
             Next::Destination(nic) | Next::Appliance(nic, _) => Element::NetworkInterface(nic),
             Next::Gateway(gateway) => Element::Gateway(gateway),
-            Next::Internet => return Ok(Onward::End(Outcome::Internet)),
+            Next::Internet => {
+                self.secure(step, packet, &[])?;
+                return Ok(Onward::End(Outcome::Internet));
+            }
         };
         if !self.is_here(element) {
             return Err((Reason::PortDown.into(), Because::NotHere(element)));
         }
+        self.secure(step, packet, flows)?;
         if step.ttl <= 1 {
             return Err((Reason::TtlExpired.into(), Because::Ttl));
         }
         Ok(Onward::To(next))
+    }
+
+    /// Asks the groups of the sender, then those of the receiver.
+    fn secure(
+        &self,
+        step: &mut Step<'a>,
+        packet: &Packet,
+        flows: &[Flow<'a>],
+    ) -> Result<(), Stop<'a>> {
+        let receiver = match step.next {
+            Some(Next::Destination(nic) | Next::Appliance(nic, _)) => Some(nic),
+            _ => None,
+        };
+        let sender = match step.at {
+            Element::NetworkInterface(nic) => Some(nic),
+            Element::Gateway(_) => None,
+        };
+        let known = flow(step).is_some_and(|flow| flows.contains(&flow));
+        for (nic, direction) in [
+            (sender, Direction::Outbound),
+            (receiver, Direction::Inbound),
+        ] {
+            let Some(nic) = nic else { continue };
+            let mut checkpoint = self.checkpoint(nic, direction, packet);
+            if known && !checkpoint.decisions.is_empty() {
+                checkpoint.established = true;
+                checkpoint.decisions.clear();
+            }
+            step.checkpoints.push(checkpoint.clone());
+            if checkpoint.denied().is_some() {
+                return Err((DropReason::Security(direction), Because::Rule(checkpoint)));
+            }
+        }
+        Ok(())
     }
 
     /// Rule B7, and whether the packet originated in the VNet.

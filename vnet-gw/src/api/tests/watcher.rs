@@ -211,6 +211,63 @@ async fn next_hops() {
 }
 
 #[tokio::test]
+async fn flows_of_a_nic() {
+    let bed = bed().await;
+    let flow = async |direction: &str, local: &str, remote: &str| {
+        let [local, remote] = [local, remote].map(|end| end.split_once(' ').unwrap());
+        let told = ask(
+            &bed,
+            "ipFlowVerify",
+            json!({
+                "targetResourceId": compute("virtualMachines/web"),
+                "direction": direction,
+                "protocol": "TCP",
+                "localIPAddress": local.0,
+                "localPort": local.1,
+                "remoteIPAddress": remote.0,
+                "remotePort": remote.1,
+            }),
+        )
+        .await;
+        told.is(200).body.clone()
+    };
+    // Without a group everything is allowed, and no rule says so.
+    let free = flow("Inbound", "10.1.0.4 22", "192.0.2.1 *").await;
+    assert_eq!(free, json!({"access": "Allow"}));
+
+    for (name, value, told) in [
+        ("direction", json!("Sideways"), "one of Inbound, Outbound"),
+        ("protocol", json!("ICMP"), "one of TCP, UDP"),
+        (
+            "localPort",
+            json!("*"),
+            "localPort must be a port from 0 to 65535, and",
+        ),
+        (
+            "remotePort",
+            json!("65536"),
+            "remotePort must be a port from 0 to 65535, or *",
+        ),
+        ("localIPAddress", json!("10.1.0.77"), "is not an address"),
+    ] {
+        let mut body = json!({
+            "targetResourceId": network("networkInterfaces/web"),
+            "direction": "Inbound", "protocol": "UDP",
+            "localIPAddress": "10.1.0.4", "localPort": 53,
+            "remoteIPAddress": "10.2.0.4", "remotePort": "*",
+        });
+        ask(&bed, "ipFlowVerify", body.clone()).await.is(200);
+        body[name] = value;
+        let refused = ask(&bed, "ipFlowVerify", body).await;
+        let message = &refused.is(400).body["error"]["message"];
+        assert!(
+            message.as_str().unwrap().contains(told),
+            "{name}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn questions_that_cannot_be_answered_say_why() {
     let bed = bed().await;
     let web = compute("virtualMachines/web");

@@ -1,6 +1,7 @@
 //! Network Watcher (section C): questions about what becomes of packets, below
 //! `networkWatchers/{name}`, and the virtual machines that clients ask for first.
 
+mod ip_flow;
 mod machines;
 mod question;
 mod watchers;
@@ -20,6 +21,7 @@ impl Api {
     pub(super) async fn watch(&self, call: &Call, target: &Target, action: &str) -> Answer {
         let name = match action {
             "nexthop" => "nextHop",
+            "ipflowverify" => "ipFlowVerify",
             _ => return Err(Refusal::no_such_path(&call.path.to_string())),
         };
         only(call, &["POST"])?;
@@ -29,7 +31,10 @@ impl Api {
         watchers::must_be(&state, target)?;
         let body = call.object()?;
         let question = Question::new(&body);
-        let answer = next_hop(call, &state.topology, &question)?;
+        let answer = match action {
+            "nexthop" => next_hop(call, &state.topology, &question)?,
+            _ => ip_flow::verify(call, &state.topology, &question)?,
+        };
         Ok(Json(answer).into_response())
     }
 }

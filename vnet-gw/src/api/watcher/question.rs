@@ -73,6 +73,53 @@ impl<'a> Question<'a> {
     }
 }
 
+/// What stands for any source port: the first that nobody is assigned (RFC 6335, section 6).
+const ANY_PORT: u16 = 49_152;
+
+impl Question<'_> {
+    /// A port; `any`: `*` will do.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequestContent` where it is not there, or is none.
+    pub(super) fn port(&self, name: &str, any: bool) -> Result<u16, Refusal> {
+        let written = match self.get(name) {
+            Some(Value::Number(number)) => number.to_string(),
+            _ => self.needed(name)?.to_owned(),
+        };
+        if any && written == "*" {
+            return Ok(ANY_PORT);
+        }
+        written.parse().map_err(|_| {
+            let what = match any {
+                true => "a port from 0 to 65535, or *",
+                false => "a port from 0 to 65535",
+            };
+            let written = cut(&written);
+            wrong(format_args!(
+                "{name} must be {what}, and '{written}' is not."
+            ))
+        })
+    }
+
+    /// One of `choices`, as that is written.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequestContent` where it is not there, or is another.
+    pub(super) fn choice<'c>(&self, name: &str, choices: &[&'c str]) -> Result<&'c str, Refusal> {
+        let written = self.needed(name)?;
+        let mut all = choices.iter();
+        let found = all.find(|one| one.eq_ignore_ascii_case(written));
+        found.copied().ok_or_else(|| {
+            let (written, choices) = (cut(written), choices.join(", "));
+            wrong(format_args!(
+                "{name} must be one of {choices}, and '{written}' is not."
+            ))
+        })
+    }
+}
+
 /// The NIC that a question is about: `targetNicResourceId`, or that of `targetResourceId`, which is
 /// a virtual machine or a NIC; of several the one that has `address`.
 pub(super) fn find_interface<'t>(

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The path in short: `near -> nva -> far`, or how far it came and the reason why not further.
-fn short(path: &Path<'_>) -> String {
+pub(super) fn short(path: &Path<'_>) -> String {
     let name = |element: Element<'_>| element.id().name().to_owned();
     let mut words: Vec<String> = path.steps.iter().map(|step| name(step.at)).collect();
     match &path.outcome {
@@ -20,7 +20,7 @@ fn short(path: &Path<'_>) -> String {
         Outcome::Dropped(dropped) => {
             let reason = dropped.reason.name();
             words.push(match dropped.reason {
-                DropReason::DataPath(_) => reason.to_owned(),
+                DropReason::DataPath(_) | DropReason::Security(_) => reason.to_owned(),
                 // After the data path.
                 _ => format!("{reason} at {}", name(dropped.at)),
             });
