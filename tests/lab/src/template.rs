@@ -142,6 +142,27 @@ impl Template {
         self
     }
 
+    /// Makes both sides of a peering, which are there already, one of these subnets alone.
+    pub fn peer_subnets(
+        &mut self,
+        (a, of_a): (&str, &[&str]),
+        (b, of_b): (&str, &[&str]),
+        only_ipv6: bool,
+    ) -> &mut Self {
+        for (from, to, local, remote) in [(a, b, of_a, of_b), (b, a, of_b, of_a)] {
+            let name = format!("{from}To{to}");
+            let peerings = self.list(from, "virtualNetworkPeerings").iter_mut();
+            for peering in peerings.filter(|peering| peering["name"] == name) {
+                let properties = &mut peering["properties"];
+                properties["peerCompleteVnets"] = false.into();
+                properties["localSubnetNames"] = json!(local);
+                properties["remoteSubnetNames"] = json!(remote);
+                properties["enableOnlyIPv6Peering"] = only_ipv6.into();
+            }
+        }
+        self
+    }
+
     /// Takes one side of a peering away.
     pub fn remove_peering(&mut self, from: &str, to: &str) -> &mut Self {
         let name = format!("{from}To{to}");

@@ -47,6 +47,32 @@ fn updates_and_actions_do_what_they_say() {
     let space = &peering["remoteAddressSpace"]["addressPrefixes"];
     assert_eq!(space, &json!(["10.1.0.0/16", "10.11.0.0/16"]));
 
+    // Gateway transit, in the order that Azure wants it.
+    let side = |vnet: &str, name: &str, value: &str| {
+        let update = "network vnet peering update";
+        format!("{update} --vnet-name {vnet} --name {name} --set {value}")
+    };
+    let refused = |args: &str| {
+        let mut all: Vec<&str> = args.split(' ').collect();
+        all.extend(["-g", GROUP]);
+        let said = host.az.refused(&all).unwrap();
+        let code = "RemotePeeringDoesNotAllowGatewayTransit";
+        assert!(said.contains(code), "az {args}: {said}");
+    };
+    let uses = side("VNet5", "VNet5-to-VNet1", "useRemoteGateways=true");
+    refused(&uses);
+    grouped(&side("VNet1", "VNet1-to-VNet5", "allowGatewayTransit=true"));
+    assert_eq!(grouped(&uses)["useRemoteGateways"], true);
+    refused(&side(
+        "VNet1",
+        "VNet1-to-VNet5",
+        "allowGatewayTransit=false",
+    ));
+    let gateways = host.daemon.json(&["gateways"]).unwrap();
+    let users = gateways["value"][0]["usedBy"].to_string();
+    assert!(users.contains("VNet5"), "{gateways:#}");
+    grouped(&side("VNet5", "VNet5-to-VNet1", "useRemoteGateways=false"));
+
     // A PUT of what a GET showed has no key in it: the connection keeps its own.
     grouped("network vpn-connection update --name VNet1-to-VNet4 --routing-weight 7");
     let shown = "network vpn-connection shared-key show --connection-name VNet1-to-VNet4";

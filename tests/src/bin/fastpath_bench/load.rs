@@ -270,6 +270,7 @@ fn peering(from: &VirtualNetwork, to: &VirtualNetwork) -> VirtualNetworkPeering 
         allow_forwarded_traffic: false,
         allow_gateway_transit: false,
         use_remote_gateways: false,
+        subnets: None,
         peering_state: PeeringState::Connected,
         peering_sync_level: PeeringSyncLevel::FullyInSync,
         remote_address_space: to.address_space.clone(),

@@ -13,7 +13,7 @@ use crate::model::{ArmError, Kind, PeeringState, ResourceId};
 ///
 /// # Errors
 ///
-/// `ChangingRemoteVirtualNetworkNotAllowed`
+/// `ChangingRemoteVirtualNetworkNotAllowed`, `ChangingPeerCompleteVnetsNotAllowed`
 pub(super) fn carry(
     kind: Kind,
     id: &ResourceId,
@@ -102,6 +102,21 @@ pub(super) fn carry_child(
             format!(
                 "The peering '{name}' leads to {from}, and cannot lead to {to} instead: delete it, \
                  and create another."
+            ),
+        )
+        .at(format!("{parent}/{}/{name}", kind.list_name())));
+    }
+    let complete = |peering: &Object| {
+        json::get(peering, "peerCompleteVnets").and_then(Value::as_bool) != Some(false)
+    };
+    if complete(before) != complete(after) {
+        let name = json::text(old, "name").unwrap_or_default();
+        return Err(ArmError::new(
+            "ChangingPeerCompleteVnetsNotAllowed",
+            format!(
+                "The peering '{name}' is of complete virtual networks or of subnets for as long as \
+                 it is there: delete it, and create another with peerCompleteVnets {}.",
+                complete(after)
             ),
         )
         .at(format!("{parent}/{}/{name}", kind.list_name())));

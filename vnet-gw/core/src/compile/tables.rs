@@ -71,8 +71,9 @@ pub(super) struct Tables<'a> {
     groups: HashMap<GroupKey<'a>, Group>,
 }
 
-/// The VNet, the route table, and whether it is GatewaySubnet, whose routes to the gateway differ.
-type GroupKey<'a> = (usize, Option<&'a str>, bool);
+/// The VNet, the route table, whether it is GatewaySubnet, whose routes to the gateway differ, and
+/// the peers (their numbers in order) of whose peering the subnet is no part.
+type GroupKey<'a> = (usize, Option<&'a str>, bool, Vec<usize>);
 
 /// What all subnets of a VNet have in common.
 struct Scope<'a> {
@@ -157,18 +158,19 @@ impl<'a> Tables<'a> {
         subnet: &'a Subnet,
         before: Option<&Arc<SubnetImage>>,
     ) -> Result<(TableImage<Ipv4Net>, TableImage<Ipv6Net>), CompileError> {
+        let scope = self
+            .scopes
+            .entry(vnet)
+            .or_insert_with(|| Scope::new(self.topology, self.index, vnet));
         let key = (
             vnet,
             subnet.route_table.as_ref().map(ResourceId::key),
             subnet.is_gateway_subnet(),
+            scope.shut(subnet),
         );
         let group = match self.groups.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let scope = self
-                    .scopes
-                    .entry(vnet)
-                    .or_insert_with(|| Scope::new(self.topology, self.index, vnet));
                 let builder = Builder::new(self.topology, self.index, scope, subnet)?;
                 entry.insert(Group {
                     v4: Built::new(builder.build()?),
@@ -254,6 +256,16 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The peers that packets of `subnet` do not go to: it is no part of those peerings, which are
+    /// of subnets.
+    fn shut(&self, subnet: &Subnet) -> Vec<usize> {
+        let gateway = subnet.is_gateway_subnet();
+        let shut = self.peers.iter().enumerate().filter(|(_, peer)| {
+            !(peer.peering.includes(&subnet.id) || gateway && peer.uses_gateway)
+        });
+        shut.map(|(number, _)| number).collect()
+    }
+
     /// The peer whose address space contains `prefix`. Peers of one VNet do not overlap.
     fn peer_containing(&self, prefix: IpNet) -> Option<&Peer<'a>> {
         let at = self.spaces.partition_point(|(space, _)| *space <= prefix);
@@ -298,14 +310,18 @@ impl<'a> Scope<'a> {
                     && peer.is_some_and(|peer| peer.accepts_forwarded),
             },
             Appliance::NoForwarding { .. } | Appliance::Nobody | Appliance::WrongFamily => {
-                ActionImage::Appliance {
-                    vnet: None,
-                    address,
-                    peered: false,
-                    accepts_forwarded: false,
-                }
+                unreachable_appliance(address)
             }
         }
+    }
+}
+
+const fn unreachable_appliance(address: IpAddr) -> ActionImage {
+    ActionImage::Appliance {
+        vnet: None,
+        address,
+        peered: false,
+        accepts_forwarded: false,
     }
 }
 
@@ -346,6 +362,8 @@ struct Builder<'b, 'a> {
     standings: Vec<Standing>,
     /// What came out of a tunnel does not go into one.
     gateway_subnet: bool,
+    /// The peers that the subnet's packets do not go to.
+    shut: FastMap<&'a ResourceId, ()>,
 }
 
 impl<'b, 'a> Builder<'b, 'a> {
@@ -370,6 +388,12 @@ impl<'b, 'a> Builder<'b, 'a> {
             user,
             standings,
             gateway_subnet: subnet.is_gateway_subnet(),
+            shut: scope
+                .shut(subnet)
+                .into_iter()
+                .filter_map(|number| scope.peers.get(number))
+                .map(|peer| (&peer.peering.remote_virtual_network, ()))
+                .collect(),
         })
     }
 
@@ -428,11 +452,27 @@ impl<'b, 'a> Builder<'b, 'a> {
         if P::IS_V4 { v4 } else { v6 }
     }
 
-    /// The action as this subnet has it. What GatewaySubnet sends came out of a tunnel: into none
+    /// The action as this subnet has it. Into a peer of whose peering it is no part it sends nothing,
+    /// though it has the routes, as in Azure. What GatewaySubnet sends came out of a tunnel: into none
     /// does it go, and a peer that uses the gateway takes it as from a neighbour, which is no matter
     /// of `allowForwardedTraffic`.
     fn here<'x>(&self, action: &'x ActionImage) -> Cow<'x, ActionImage> {
         match action {
+            _ if !self.gateway_subnet && self.shut.is_empty() => Cow::Borrowed(action),
+            ActionImage::Peering { vnet, .. } if self.shut.contains_key(vnet) => {
+                Cow::Owned(ActionImage::None)
+            }
+            ActionImage::Appliance {
+                vnet: Some(vnet),
+                address,
+                peered: true,
+                ..
+            } if self.shut.contains_key(vnet) => Cow::Owned(unreachable_appliance(*address)),
+            ActionImage::Gateway {
+                vnet: Some(vnet),
+                peered: true,
+                ..
+            } if self.shut.contains_key(vnet) => Cow::Owned(NO_GATEWAY),
             _ if !self.gateway_subnet => Cow::Borrowed(action),
             ActionImage::Gateway { .. } => Cow::Owned(NO_GATEWAY),
             ActionImage::Peering { vnet, .. } if self.scope.uses_gateway.contains_key(vnet) => {

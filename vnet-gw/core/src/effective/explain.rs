@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     PeeringState, ResourceId, Route, RouteNextHop, Topology, UsedGateway, VirtualNetwork,
-    VirtualNetworkGateway,
+    VirtualNetworkGateway, VirtualNetworkPeering, transit,
 };
 
 /// Explains the way of a packet from `subnet` to `destination`. The winner is the active row of
@@ -321,7 +321,7 @@ impl<'q, 'a> Question<'q, 'a> {
         match winner {
             Any::System(candidate) => match candidate.origin {
                 Origin::VirtualNetwork => self.endpoint(&vnet.id),
-                Origin::Peering { peering, .. } => self.endpoint(&peering.remote_virtual_network),
+                Origin::Peering { peering, .. } => self.across(peering, subnet),
                 Origin::Gateway { .. } => self.gateway(subnet),
                 Origin::Internet => Delivery::Internet,
                 Origin::Reserved => Delivery::Dropped,
@@ -329,11 +329,14 @@ impl<'q, 'a> Question<'q, 'a> {
             Any::User(route) => match route.next_hop {
                 RouteNextHop::VirtualNetworkGateway => self.gateway(subnet),
                 RouteNextHop::VnetLocal => {
-                    self.endpoint(vnet_local_scope(self.topology, vnet, route.address_prefix))
+                    match vnet_local_peering(self.topology, vnet, route.address_prefix) {
+                        Some(peering) => self.across(peering, subnet),
+                        None => self.endpoint(&vnet.id),
+                    }
                 }
                 RouteNextHop::Internet => Delivery::Internet,
                 RouteNextHop::VirtualAppliance(address) => {
-                    self.appliance(address, route.address_prefix)
+                    self.appliance(address, route.address_prefix, subnet)
                 }
                 RouteNextHop::None => Delivery::Dropped,
             },
@@ -345,7 +348,15 @@ impl<'q, 'a> Question<'q, 'a> {
     /// reach one another (section C, "Peering").
     fn gateway(&self, subnet: &ResourceId) -> Delivery {
         let topology = self.topology;
-        let Some(UsedGateway { gateway, .. }) = topology.gateway_used_by(self.routes.vnet) else {
+        let used = topology.gateway_used_by(self.routes.vnet);
+        let used = used.filter(|used| {
+            let side = used.transit.and_then(|_| {
+                let hub = &used.gateway.virtual_network;
+                transit::peering(self.routes.vnet, hub)
+            });
+            side.is_none_or(|side| self.takes_part(side, subnet))
+        });
+        let Some(UsedGateway { gateway, .. }) = used else {
             return Delivery::NoGateway;
         };
         if gateway.subnet == *subnet {
@@ -396,6 +407,20 @@ impl<'q, 'a> Question<'q, 'a> {
         answer.map_or(Delivery::NoRoute, |answer| answer.delivery)
     }
 
+    fn takes_part(&self, peering: &VirtualNetworkPeering, subnet: &ResourceId) -> bool {
+        let subnet = self.routes.vnet.subnets.get(subnet);
+        subnet.is_some_and(|subnet| self.topology.takes_part(subnet, peering))
+    }
+
+    fn across(&self, peering: &VirtualNetworkPeering, subnet: &ResourceId) -> Delivery {
+        if self.takes_part(peering, subnet) {
+            return self.endpoint(&peering.remote_virtual_network);
+        }
+        Delivery::SubnetNotPeered {
+            peering: peering.id.as_str().to_owned(),
+        }
+    }
+
     fn endpoint(&self, vnet: &ResourceId) -> Delivery {
         let virtual_network = vnet.as_str().to_owned();
         match appliance::nic_with(self.topology, vnet, self.destination) {
@@ -404,9 +429,17 @@ impl<'q, 'a> Question<'q, 'a> {
         }
     }
 
-    fn appliance(&self, address: IpAddr, prefix: IpNet) -> Delivery {
+    fn appliance(&self, address: IpAddr, prefix: IpNet, subnet: &ResourceId) -> Delivery {
         let vnet = self.routes.vnet;
         let reason = match appliance::resolve_in(self.topology, vnet, address, prefix) {
+            Appliance::Found {
+                peering: Some(peering),
+                ..
+            } if !self.takes_part(peering, subnet) => format!(
+                "the subnet {} is no part of the peering {}",
+                subnet.name(),
+                peering.id.name()
+            ),
             Appliance::Found { nic, vnet, .. } => {
                 return Delivery::Appliance {
                     address,
@@ -429,14 +462,14 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 }
 
-/// Where a user route of type `VnetLocal` delivers: in the peer in whose address space its prefix
-/// lies, else in the VNet itself: such a route is how a longer prefix of a peer is taken back from
+/// Across which peering a user route of type `VnetLocal` delivers: that with the peer in whose
+/// address space its prefix lies; else it is in the VNet itself: such a route is how a longer prefix of a peer is taken back from
 /// an appliance. (No rule says so; the other reading would send the packets nowhere.)
-fn vnet_local_scope<'a>(
+fn vnet_local_peering<'a>(
     topology: &'a Topology,
     vnet: &'a VirtualNetwork,
     prefix: IpNet,
-) -> &'a ResourceId {
+) -> Option<&'a VirtualNetworkPeering> {
     connected_peerings(topology, vnet)
         .find(|(peering, _)| {
             peering
@@ -444,7 +477,7 @@ fn vnet_local_scope<'a>(
                 .iter()
                 .any(|space| space.contains(&prefix))
         })
-        .map_or(&vnet.id, |(peering, _)| &peering.remote_virtual_network)
+        .map(|(peering, _)| peering)
 }
 
 struct The<'q, 'a>(Any<'q, 'a>);

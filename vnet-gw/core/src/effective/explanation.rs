@@ -94,6 +94,10 @@ pub enum Delivery {
     NobodyHasIt {
         virtual_network: String,
     },
+    /// Dropped, `next_hop_none`: the peering is of subnets, and that of the sender is none of them.
+    SubnetNotPeered {
+        peering: String,
+    },
     /// The appliance's NIC takes it.
     Appliance {
         address: IpAddr,
@@ -168,6 +172,11 @@ impl fmt::Display for Delivery {
                 "dropped (endpoint_unreachable): no network interface of {} has this address; the sender \
                  gets ICMP host unreachable",
                 name(virtual_network)
+            ),
+            Self::SubnetNotPeered { peering } => write!(
+                f,
+                "dropped (next_hop_none): the subnet is no part of the peering {}",
+                name(peering)
             ),
             Self::Appliance { address, taker } => {
                 write!(f, "handed to the appliance {address}, {taker}")

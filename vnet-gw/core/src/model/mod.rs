@@ -58,6 +58,7 @@ mod kind;
 mod object;
 mod options;
 mod path;
+pub(crate) mod peered;
 mod prefix;
 mod read;
 mod rules;
@@ -76,6 +77,7 @@ pub use ipsec::{
 };
 pub use kind::Kind;
 pub use options::{DeployOptions, parse_parameters_file};
+pub use peered::SubnetPeering;
 pub use security::{
     Access, ApplicationSecurityGroup, Direction, NetworkSecurityGroup, PortRange, SecurityRule,
     SecurityRuleAddresses, SecurityRuleEnd, SecurityRuleProtocol, ServiceTag,

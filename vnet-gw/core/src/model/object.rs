@@ -25,7 +25,6 @@ pub(super) enum Rule {
 #[derive(Clone, Copy)]
 pub(super) enum Neutral {
     Empty,
-    True,
     /// `{"enabled": false}`
     NotEnabled,
     Text(&'static str),
@@ -329,9 +328,7 @@ fn is_idle(value: &Node<'_>) -> bool {
 
 fn is_neutral(value: &Node<'_>, neutral: Neutral) -> bool {
     let empty = match value {
-        Node::Null | Node::Bool(false) => {
-            !matches!(neutral, Neutral::True) || matches!(value, Node::Null)
-        }
+        Node::Null | Node::Bool(false) => true,
         Node::Text(text) => text.is_empty() || text.eq_ignore_ascii_case("false"),
         Node::Array(items) => items.is_empty(),
         Node::Object(_) => value.is_empty(),
@@ -340,7 +337,6 @@ fn is_neutral(value: &Node<'_>, neutral: Neutral) -> bool {
     empty
         || match neutral {
             Neutral::Empty => false,
-            Neutral::True => value == &Node::Bool(true),
             Neutral::NotEnabled => value.as_object().is_some_and(|fields| {
                 fields
                     .get("enabled")

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{
     ApplicationSecurityGroup, Connection, LocalNetworkGateway, NetworkSecurityGroup,
-    PublicIpAddress, Shared, VirtualNetworkGateway,
+    PublicIpAddress, Shared, SubnetPeering, VirtualNetworkGateway,
 };
 
 /// A resource id that compares without case, as ARM's do. Cheap to clone.
@@ -228,11 +228,14 @@ pub struct VirtualNetworkPeering {
     pub allow_forwarded_traffic: bool,
     pub allow_gateway_transit: bool,
     pub use_remote_gateways: bool,
+    /// `peerCompleteVnets: false`, with the subnets that are peered; `None`: all of both networks.
+    pub subnets: Option<SubnetPeering>,
     /// Derived: whether the remote VNet has a peering back.
     pub peering_state: PeeringState,
     pub peering_sync_level: PeeringSyncLevel,
     /// The remote VNet's prefixes that this side routes to: what was last synchronised. A template
-    /// is deployed whole, so there it is the remote VNet's address space.
+    /// is deployed whole, so there it is the remote VNet's address space, or that of its subnets
+    /// that are peered.
     pub remote_address_space: Vec<IpNet>,
 }
 

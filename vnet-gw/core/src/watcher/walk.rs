@@ -366,6 +366,9 @@ impl<'a> Predictor<'a> {
         let to_peer = |peering: &'a VirtualNetworkPeering| {
             // A peering that is `Connected` has its other side.
             let (vnet, back) = self.across(home.vnet, peering)?;
+            if !self.topology.takes_part(home.subnet, peering) {
+                return None;
+            }
             // What came out of a tunnel is forwarded by nobody for whom the gateway is (A24).
             let gateway = matches!(at, Element::Gateway(_));
             let crosses = Some(back).filter(|back| !(gateway && transit::carries(peering, back)));
@@ -388,10 +391,14 @@ impl<'a> Predictor<'a> {
             },
             RouteBy::User(_, route) => match route.next_hop {
                 RouteNextHop::VirtualNetworkGateway => self.to_gateway(at, home, taken),
-                RouteNextHop::VnetLocal => Ok(self
-                    .peering_containing(home.vnet, route.address_prefix)
-                    .and_then(to_peer)
-                    .unwrap_or(Action::Hop(own))),
+                RouteNextHop::VnetLocal => {
+                    match self.peering_containing(home.vnet, route.address_prefix) {
+                        Some(peering) => {
+                            to_peer(peering).ok_or_else(|| nowhere(Reason::NextHopNone))
+                        }
+                        None => Ok(Action::Hop(own)),
+                    }
+                }
                 RouteNextHop::Internet => self.to_internet(taken),
                 RouteNextHop::VirtualAppliance(address) => self.to_appliance(home, taken, address),
                 RouteNextHop::None => Err(nowhere(Reason::NextHopNone)),
@@ -433,6 +440,9 @@ impl<'a> Predictor<'a> {
             return Err(unreachable());
         };
         let number = self.number(vnet).ok_or_else(unreachable)?;
+        if peering.is_some_and(|peering| !self.topology.takes_part(home.subnet, peering)) {
+            return Err(unreachable());
+        }
         let crosses = peering.and_then(|peering| self.across(home.vnet, peering));
         Ok(Action::Hop(Hop {
             vnet: number,
@@ -452,6 +462,11 @@ impl<'a> Predictor<'a> {
         let to = self.gateway(home.vnet).filter(|_| match at {
             Element::Gateway(_) => false,
             Element::NetworkInterface(_) => true,
+        });
+        let to = to.filter(|used| {
+            let own = self.vnet(home.vnet).filter(|_| used.transit.is_some());
+            let side = own.and_then(|own| transit::peering(own, &used.gateway.virtual_network));
+            side.is_none_or(|side| self.topology.takes_part(home.subnet, side))
         });
         to.map(Action::Gateway)
             .ok_or((Reason::NextHopGateway.into(), Because::Route(*taken)))

@@ -19,6 +19,7 @@ mod scale;
 mod secrets;
 mod security;
 mod store;
+mod subnet_peerings;
 mod support;
 mod template;
 mod transits;

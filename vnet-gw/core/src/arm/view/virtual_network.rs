@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::{View, field, written::Properties};
-use crate::model::{Kind, ResourceId};
+use crate::model::{Kind, ResourceId, peered};
 
 impl View<'_> {
     pub(super) fn virtual_network(&self, properties: &mut Properties) {
@@ -58,15 +58,15 @@ impl View<'_> {
         // What each side last took over from the other, and what the other has now.
         let space = address_space(&peering.remote_address_space);
         properties.set("remoteAddressSpace", space);
+        let back = topology.peering(remote, &self.document.id);
         if let Some(remote) = topology.virtual_networks.get(remote) {
-            let space = address_space(&remote.address_space);
+            let space = address_space(&peered::offered(peering, back, remote));
             properties.set("remoteVirtualNetworkAddressSpace", space);
         }
-        let back = topology.peering(remote, &self.document.id);
-        let taken_over = back.map_or(&own.address_space, |back| &back.remote_address_space);
+        let now = peered::offered_to(peering, back, own);
+        let taken_over = back.map_or(&*now, |back| &back.remote_address_space);
         properties.set("localAddressSpace", address_space(taken_over));
-        let space = address_space(&own.address_space);
-        properties.set("localVirtualNetworkAddressSpace", space);
+        properties.set("localVirtualNetworkAddressSpace", address_space(&now));
     }
 
     /// As Azure makes it, equal on both sides: the two VNets' GUIDs, combined by exclusive or.

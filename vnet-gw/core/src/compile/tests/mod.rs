@@ -3,4 +3,5 @@ mod gateways;
 mod image;
 mod property;
 mod random;
+mod subnets;
 mod transit;

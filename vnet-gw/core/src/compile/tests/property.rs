@@ -69,7 +69,23 @@ impl<'a> Reference<'a> {
         found
     }
 
+    /// Whether the subnet is no part of the peering, which is of subnets.
+    fn shut(&self, remote: &VirtualNetwork) -> bool {
+        for peering in self.vnet.peerings.values() {
+            if peering.remote_virtual_network == remote.id
+                && let Some(subnets) = &peering.subnets
+                && !subnets.local.contains(&self.subnet.id)
+            {
+                return !(self.in_gateway_subnet() && self.serves(remote));
+            }
+        }
+        false
+    }
+
     fn peering(&self, remote: &VirtualNetwork, accepts_forwarded: bool) -> ActionImage {
+        if self.shut(remote) {
+            return ActionImage::None;
+        }
         ActionImage::Peering {
             vnet: remote.id.clone(),
             accepts_forwarded: accepts_forwarded
@@ -109,7 +125,10 @@ impl<'a> Reference<'a> {
             let Some(nic) = self.nic(remote, address) else {
                 continue;
             };
-            if nic.enable_ip_forwarding && spaces.iter().any(|space| space.contains(&address)) {
+            if nic.enable_ip_forwarding
+                && !self.shut(remote)
+                && spaces.iter().any(|space| space.contains(&address))
+            {
                 let vnet = Some(remote.id.clone());
                 return ActionImage::Appliance {
                     vnet,
@@ -155,6 +174,11 @@ impl<'a> Reference<'a> {
         Some(self.used()?.0)
     }
 
+    fn reaches(&self, gateway: &VirtualNetworkGateway) -> bool {
+        let hub = &self.t.virtual_networks[&gateway.virtual_network];
+        !self.in_gateway_subnet() && !self.shut(hub)
+    }
+
     fn in_gateway_subnet(&self) -> bool {
         self.subnet.id.name() == "GatewaySubnet"
     }
@@ -189,7 +213,7 @@ impl<'a> Reference<'a> {
     /// Packets in GatewaySubnet came out of a tunnel.
     fn to_gateway(&self) -> ActionImage {
         match self.used() {
-            Some((gateway, accepts)) if !self.in_gateway_subnet() => ActionImage::Gateway {
+            Some((gateway, accepts)) if self.reaches(gateway) => ActionImage::Gateway {
                 vnet: Some(gateway.virtual_network.clone()),
                 peered: accepts.is_some(),
                 accepts_forwarded: accepts.unwrap_or(false),
@@ -492,9 +516,13 @@ fn check_delivery(
             prop_assert!(reference.gateway().is_some());
         }
         (ActionImage::Gateway { vnet: None, .. }, Delivery::NoGateway) => {
-            prop_assert!(reference.gateway().is_none());
+            let gateway = reference.gateway();
+            let hub =
+                gateway.map(|gateway| &reference.t.virtual_networks[&gateway.virtual_network]);
+            prop_assert!(hub.is_none_or(|hub| reference.shut(hub)));
         }
-        (ActionImage::Internet, Delivery::Internet) | (ActionImage::None, Delivery::Dropped) => {}
+        (ActionImage::Internet, Delivery::Internet)
+        | (ActionImage::None, Delivery::Dropped | Delivery::SubnetNotPeered { .. }) => {}
         other => prop_assert!(false, "{other:?}"),
     }
     Ok(())

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use crate::{
-    effective::tests::build::{Build, net, nic_id, vnet_id},
-    model::{PeeringState, Route, RouteNextHop, Topology},
+    effective::tests::build::{Build, net, nic_id, subnet_id, vnet_id},
+    model::{PeeringState, Route, RouteNextHop, SubnetPeering, Topology},
 };
 
 /// What a topology is built from: small numbers that [`build`] makes sense of.
@@ -310,6 +310,22 @@ fn peer(t: &mut Topology, spec: &Spec, spaces: &[Vec<IpNet>]) {
         if kind == 14 {
             // The same, of a hub that does not know all of its spoke.
             t.side(&far, &near).remote_address_space.truncate(1);
+        }
+        if kind == 15 {
+            // Subnets alone.
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let remote = subnet_id(to, "S0");
+                let prefixes = t.virtual_networks[&vnet_id(to)].subnets[&remote]
+                    .address_prefixes
+                    .clone();
+                let side = t.side(from, to);
+                side.remote_address_space = prefixes;
+                side.subnets = Some(SubnetPeering {
+                    local: vec![subnet_id(from, "S0")],
+                    remote: vec![remote],
+                    only_ipv6: false,
+                });
+            }
         }
         // Gateway transit, and halves of it; some hubs have no gateway.
         t.side(&far, &near).allow_gateway_transit = kind >= 9;

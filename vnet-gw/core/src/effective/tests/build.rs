@@ -130,6 +130,7 @@ impl Build for Topology {
             allow_forwarded_traffic: false,
             allow_gateway_transit: false,
             use_remote_gateways: false,
+            subnets: None,
             peering_state: PeeringState::Initiated,
             peering_sync_level: PeeringSyncLevel::FullyInSync,
             remote_address_space: remote_address_space.unwrap_or_default(),

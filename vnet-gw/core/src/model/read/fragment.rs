@@ -126,7 +126,8 @@ impl Resource {
     }
 
     /// What it refers to and cannot do without: the resource or child that refers, the kind of
-    /// what it refers to, and that. Peerings are not among them: they outlive their other side.
+    /// what it refers to, and that. What peerings lead to is not among them: they outlive their
+    /// other side.
     pub(in crate::model) fn each_reference<'a>(
         &'a self,
         each: &mut dyn FnMut(&'a ResourceId, Kind, &'a ResourceId),
@@ -139,6 +140,11 @@ impl Resource {
                     }
                     if let Some(group) = &subnet.network_security_group {
                         each(&subnet.id, Kind::NetworkSecurityGroup, group);
+                    }
+                }
+                for peering in draft.network.peerings.values() {
+                    for subnet in peering.subnets.iter().flat_map(|subnets| &subnets.local) {
+                        each(&peering.id, Kind::Subnet, subnet);
                     }
                 }
             }

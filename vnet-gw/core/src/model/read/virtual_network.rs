@@ -9,8 +9,8 @@ use super::{
     PeeringMemory, Reader, VirtualNetworkDraft, envelope::Envelope, fragment::PeeringDraft,
 };
 use crate::model::{
-    ArmError, Kind, PeeringState, PeeringSyncLevel, ResourceId, Subnet, VirtualNetwork,
-    VirtualNetworkPeering,
+    ArmError, Kind, PeeringState, PeeringSyncLevel, ResourceId, Subnet, SubnetPeering,
+    VirtualNetwork, VirtualNetworkPeering,
     error::cut,
     id::group_of,
     normalise_location,
@@ -99,10 +99,10 @@ const PEERING: Schema = &[
     ("peeringSyncLevel", QUIET),
     ("provisioningState", QUIET),
     ("resourceGuid", QUIET),
-    ("peerCompleteVnets", Rule::Refused(Neutral::True)),
-    ("enableOnlyIPv6Peering", REFUSED),
-    ("localSubnetNames", REFUSED),
-    ("remoteSubnetNames", REFUSED),
+    ("peerCompleteVnets", READ),
+    ("enableOnlyIPv6Peering", READ),
+    ("localSubnetNames", READ),
+    ("remoteSubnetNames", READ),
 ];
 
 /// A child in its parent's properties.
@@ -295,6 +295,7 @@ impl Reader<'_> {
         let remote = self
             .errors
             .keep(remote.map_err(|error| error.at(remote_path)))?;
+        let subnets = self.peered_subnets(&object, &id.parent(), &remote, path);
         let (state, level, space) = match &memory {
             // Until the other side is looked for.
             None => (
@@ -317,6 +318,7 @@ impl Reader<'_> {
             allow_forwarded_traffic: forwarded.unwrap_or(false),
             allow_gateway_transit: transit.unwrap_or(false),
             use_remote_gateways: remote_gateways.unwrap_or(false),
+            subnets,
             peering_state: state,
             peering_sync_level: level,
             remote_address_space: space.unwrap_or_default(),
@@ -326,6 +328,63 @@ impl Reader<'_> {
             unverified_gateways: unverified == Some(true),
             memory,
         })
+    }
+
+    /// Of a peering of subnets: which.
+    fn peered_subnets(
+        &mut self,
+        object: &Object<'_, '_>,
+        local: &ResourceId,
+        remote: &ResourceId,
+        path: &Path<'_>,
+    ) -> Option<SubnetPeering> {
+        let complete = object.boolean("peerCompleteVnets", self.errors);
+        let only_ipv6 = object.boolean("enableOnlyIPv6Peering", self.errors) == Some(true);
+        let mut named = |list: &str, network: &ResourceId| -> Vec<ResourceId> {
+            let list_path = path.key(list);
+            let names = object.texts(list, self.errors);
+            let mut ids: Vec<ResourceId> = Vec::with_capacity(names.len());
+            for (index, name) in names {
+                let good = Kind::Subnet.check_name(name);
+                let at = list_path.index(index).to_string();
+                let id = Kind::Subnet.id(group_of(network), &[network.name(), name]);
+                let new = self
+                    .errors
+                    .keep(good.map_err(|error| error.at(at)))
+                    .is_some()
+                    && !ids.contains(&id);
+                if new {
+                    ids.push(id);
+                }
+            }
+            ids
+        };
+        let (local, remote) = (
+            named("localSubnetNames", local),
+            named("remoteSubnetNames", remote),
+        );
+        if complete == Some(false) {
+            if local.is_empty() || remote.is_empty() {
+                self.errors.push(format_error(
+                    "A peering of subnets (peerCompleteVnets: false) names those of both networks: \
+                     add localSubnetNames and remoteSubnetNames.",
+                    path,
+                ));
+            }
+            return Some(SubnetPeering {
+                local,
+                remote,
+                only_ipv6,
+            });
+        }
+        if only_ipv6 || !local.is_empty() || !remote.is_empty() {
+            self.errors.push(format_error(
+                "localSubnetNames, remoteSubnetNames and enableOnlyIPv6Peering are of a peering of \
+                 subnets: set peerCompleteVnets to false, or remove them.",
+                path,
+            ));
+        }
+        None
     }
 
     /// What a document remembers; a template, exported perhaps from somewhere else, nothing.

@@ -255,18 +255,18 @@ fn apart(
     let Some(own) = ends.networks.get(&gateway.virtual_network) else {
         return;
     };
-    let peers = own.peerings.values().map(|p| &p.remote_virtual_network);
-    let networks = std::iter::once(&own.id).chain(peers);
-    let mut parties: Vec<(Owner<'_>, Option<&Connection>, &[IpNet])> = networks
-        .filter_map(|id| ends.networks.get(id))
-        .map(|network| {
-            (
-                Owner::Network(&network.id),
-                None,
-                &network.address_space[..],
-            )
-        })
-        .collect();
+    let mut parties: Vec<(Owner<'_>, Option<&Connection>, &[IpNet])> =
+        vec![(Owner::Network(&own.id), None, &own.address_space)];
+    for peering in own.peerings.values() {
+        let Some(peer) = ends.networks.get(&peering.remote_virtual_network) else {
+            continue;
+        };
+        let prefixes = match &peering.subnets {
+            None => &peer.address_space,
+            Some(_) => &peering.remote_address_space,
+        };
+        parties.push((Owner::Network(&peer.id), None, prefixes));
+    }
     for connection in connections {
         match &connection.remote {
             ConnectionRemote::LocalNetworkGateway(site) => {

@@ -6,8 +6,9 @@ use super::{Networks, error, not_found};
 use crate::{
     hash::FastMap,
     model::{
-        ById, GatewaySku, PeeringState, ResourceId, Shared, VirtualNetwork, VirtualNetworkGateway,
-        VirtualNetworkPeering, error::Errors, prefix::overlaps, read::VirtualNetworkDraft, transit,
+        ById, GatewaySku, PeeringState, ResourceId, Shared, SubnetPeering, VirtualNetwork,
+        VirtualNetworkGateway, VirtualNetworkPeering, error::Errors, peered, prefix::overlaps,
+        read::VirtualNetworkDraft, transit,
     },
 };
 use ipnet::IpNet;
@@ -18,6 +19,8 @@ type Gateways = ById<Shared<VirtualNetworkGateway>>;
 type WithGateway<'a> = FastMap<&'a ResourceId, &'a VirtualNetworkGateway>;
 
 const MOST_PEERINGS: usize = 500;
+/// Of each side of a peering of subnets.
+const MOST_SUBNETS: usize = 200;
 
 /// What the peerings of one network say by themselves.
 pub(super) fn check_own(vnet: &VirtualNetwork, errors: &mut Errors) {
@@ -40,6 +43,7 @@ pub(super) fn check_own(vnet: &VirtualNetwork, errors: &mut Errors) {
                 message.to_owned(),
             ));
         }
+        own_subnets(vnet, peering, errors);
         if let Some(other) = seen.insert(remote, &peering.id) {
             let message = format!(
                 "Cannot create peering '{}': '{}' already references the remote virtual network \
@@ -73,6 +77,66 @@ pub(super) fn check_own(vnet: &VirtualNetwork, errors: &mut Errors) {
     }
 }
 
+/// The subnets of this network that a peering of subnets names are there, and not too many.
+fn own_subnets(vnet: &VirtualNetwork, peering: &VirtualNetworkPeering, errors: &mut Errors) {
+    let Some(subnets) = &peering.subnets else {
+        return;
+    };
+    let most = subnets.local.len().max(subnets.remote.len());
+    if most > MOST_SUBNETS {
+        let message = format!(
+            "The peering names {most} subnets of one side: {MOST_SUBNETS} at most are allowed."
+        );
+        errors.push(error("PeeringSubnetLimitExceeded", &peering.id, message));
+    }
+    for id in &subnets.local {
+        if !vnet.subnets.contains_key(id) {
+            not_found("subnet", id, &peering.id, vnet.subnets.keys(), errors);
+        }
+    }
+}
+
+/// Both sides are of one kind, and the subnets of the other side that are named are there. Those
+/// that went since the last synchronisation are no error: nothing leads to them after the next.
+fn remote_subnets(
+    draft: &VirtualNetworkDraft,
+    vnet: &VirtualNetwork,
+    networks: &Networks,
+    errors: &mut Errors,
+) {
+    for peering in vnet.peerings.values() {
+        let Some(remote) = networks.get(&peering.remote_virtual_network) else {
+            continue;
+        };
+        let back = transit::peering(remote, &vnet.id);
+        // Once a pair.
+        let pair = back.filter(|back| {
+            peering.subnets.is_some() && back.subnets.is_none() && is_live(peering) && is_live(back)
+        });
+        if let Some(back) = pair {
+            let message = format!(
+                "The peering {} is of subnets, and its other side {} of the complete virtual \
+                 networks: set peerCompleteVnets of both to the same.",
+                peering.id, back.id
+            );
+            errors.push(error("PeerCompleteVnetsDiffers", &peering.id, message));
+        }
+        if draft.memory.contains_key(&peering.id) {
+            continue;
+        }
+        for id in peering.subnets.iter().flat_map(|subnets| &subnets.remote) {
+            if !remote.subnets.contains_key(id) {
+                not_found("subnet", id, &peering.id, remote.subnets.keys(), errors);
+            }
+        }
+    }
+}
+
+/// Over one that is disconnected nothing is forwarded any more.
+fn is_live(side: &VirtualNetworkPeering) -> bool {
+    side.peering_state != PeeringState::Disconnected
+}
+
 /// What they say of others; their states are settled.
 pub(super) fn check(
     drafts: &[&VirtualNetworkDraft],
@@ -91,6 +155,7 @@ pub(super) fn check(
             continue;
         };
         remotes(draft, networks, errors);
+        remote_subnets(draft, vnet, networks, errors);
         transits(draft, vnet, networks, &with_gateway, errors);
         overlapping(vnet, networks, &mut told, errors);
     }
@@ -119,9 +184,8 @@ fn transits(
     with_gateway: &WithGateway<'_>,
     errors: &mut Errors,
 ) {
-    let live = |side: &VirtualNetworkPeering| side.peering_state != PeeringState::Disconnected;
     let users = vnet.peerings.values();
-    for peering in users.filter(|side| side.use_remote_gateways && live(side)) {
+    for peering in users.filter(|side| side.use_remote_gateways && is_live(side)) {
         let remote = &peering.remote_virtual_network;
         let mut refuse = |code: &str, message| errors.push(error(code, &peering.id, message));
         if let Some(own) = with_gateway.get(&vnet.id) {
@@ -134,7 +198,7 @@ fn transits(
         }
         let network = networks.get(remote);
         let back = network.and_then(|network| transit::peering(network, &vnet.id));
-        if let Some(back) = back.filter(|back| live(back) && !back.allow_gateway_transit) {
+        if let Some(back) = back.filter(|back| is_live(back) && !back.allow_gateway_transit) {
             let message = format!(
                 "The peering {} cannot have useRemoteGateways set to true, because the corresponding \
                  remote peering {} has allowGatewayTransit set to false: set that to true first, or \
@@ -169,6 +233,57 @@ fn transits(
     }
 }
 
+/// Subnets that are peered are in prefixes of the address space that the other network has nothing
+/// of; of both, the rest may overlap.
+fn unique_spaces<'a>(
+    vnet: &'a VirtualNetwork,
+    remote: &'a VirtualNetwork,
+    peering: &VirtualNetworkPeering,
+    subnets: &SubnetPeering,
+    told: &mut BTreeSet<(&'a ResourceId, &'a ResourceId)>,
+    errors: &mut Errors,
+) {
+    let spaces = |network: &VirtualNetwork, named: &[ResourceId]| -> BTreeSet<IpNet> {
+        let named = named.iter().filter_map(|id| network.subnets.get(id));
+        let prefixes = named.flat_map(|subnet| &subnet.address_prefixes);
+        let prefixes = prefixes.filter(|p| !subnets.only_ipv6 || matches!(p, IpNet::V6(_)));
+        let prefixes: Vec<&IpNet> = prefixes.collect();
+        let all = network.address_space.iter();
+        let taking_part = all.filter(|space| prefixes.iter().any(|prefix| space.contains(*prefix)));
+        taking_part.copied().collect()
+    };
+    let mut both = BTreeSet::new();
+    for (network, named, other) in [
+        (vnet, &subnets.local, remote),
+        (remote, &subnets.remote, vnet),
+    ] {
+        for space in spaces(network, named) {
+            let others = other.address_space.iter();
+            both.extend(
+                others
+                    .filter(|other| space.contains(*other) || other.contains(&space))
+                    .map(|other| format!("{space} and {other}")),
+            );
+        }
+    }
+    let pair = (
+        Ord::min(&vnet.id, &remote.id),
+        Ord::max(&vnet.id, &remote.id),
+    );
+    if both.is_empty() || !told.insert(pair) {
+        return;
+    }
+    let both: Vec<String> = both.into_iter().collect();
+    let message = format!(
+        "Subnets of the virtual networks {} and {} cannot be peered, because address spaces that \
+         they are in overlap ({}): peer subnets of others, or change one.",
+        vnet.id,
+        remote.id,
+        both.join(", ")
+    );
+    errors.push(error("VnetAddressSpacesOverlap", &peering.id, message));
+}
+
 /// The address spaces of a network and all its peers are apart: its routes lead to one of them.
 fn overlapping<'a>(
     vnet: &'a VirtualNetwork,
@@ -178,9 +293,7 @@ fn overlapping<'a>(
 ) {
     let mut peers: BTreeMap<&ResourceId, &VirtualNetworkPeering> = BTreeMap::new();
     for peering in vnet.peerings.values() {
-        // Over one that is disconnected nothing is forwarded any more.
-        let live = peering.peering_state != PeeringState::Disconnected;
-        if live && peering.remote_virtual_network != vnet.id {
+        if is_live(peering) && peering.remote_virtual_network != vnet.id {
             peers
                 .entry(&peering.remote_virtual_network)
                 .or_insert(peering);
@@ -189,20 +302,26 @@ fn overlapping<'a>(
     if peers.is_empty() {
         return;
     }
-    let (members, routed): (Vec<&VirtualNetwork>, Vec<&[IpNet]>) = std::iter::once((vnet, &[][..]))
-        .chain(peers.iter().filter_map(|(id, peering)| {
-            Some((&**networks.get(*id)?, &peering.remote_address_space[..]))
-        }))
-        .unzip();
-    // With what a peering leads to until it is synchronised.
-    let all = members.iter().zip(&routed).enumerate();
-    let prefixes = all.flat_map(|(index, (member, routed))| {
-        let own = &member.address_space;
-        let late = routed.iter().filter(move |prefix| !own.contains(prefix));
-        own.iter().chain(late).map(move |prefix| (*prefix, index))
-    });
+    let mut members: Vec<&VirtualNetwork> = vec![vnet];
+    let mut prefixes: Vec<(IpNet, usize)> = Vec::new();
+    prefixes.extend(vnet.address_space.iter().map(|prefix| (*prefix, 0)));
+    for (id, peering) in &peers {
+        let Some(remote) = networks.get(*id).map(|remote| &**remote) else {
+            continue;
+        };
+        if let Some(subnets) = &peering.subnets {
+            unique_spaces(vnet, remote, peering, subnets, told, errors);
+        }
+        let now = peered::offered(peering, transit::peering(remote, &vnet.id), remote);
+        // With what the peering leads to until it is synchronised.
+        let routed = peering.remote_address_space.iter();
+        let late = routed.filter(|prefix| !now.contains(prefix));
+        let all = now.iter().chain(late);
+        prefixes.extend(all.map(|prefix| (*prefix, members.len())));
+        members.push(remote);
+    }
     let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
-    for ((wider, a), (narrower, b)) in overlaps(prefixes) {
+    for ((wider, a), (narrower, b)) in overlaps(prefixes.into_iter()) {
         if a != b {
             let both = if wider == narrower {
                 wider.to_string()
@@ -215,6 +334,10 @@ fn overlapping<'a>(
     for ((a, b), prefixes) in pairs {
         let (first, second) = (members[a], members[b]);
         let peering = peers.get(&second.id);
+        if a == 0 && peering.is_some_and(|peering| peering.subnets.is_some()) {
+            // The rule of peerings of subnets says more.
+            continue;
+        }
         let peering = peering.map_or(&vnet.id, |peering| &peering.id);
         let prefixes = prefixes.join(", ");
         if a == 0 {

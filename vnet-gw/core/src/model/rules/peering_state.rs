@@ -9,8 +9,11 @@
 //! | `Disconnected` | any | `Disconnected`, until it is put anew and remembers nothing |
 //! | nothing, `Initiated`, `Connected` | not `Disconnected` | `Connected` |
 //!
-//! A side that becomes `Connected` takes the other's address space of that moment; one that is so
+//! A side that becomes `Connected` takes the other's address space of that moment (of a peering of
+//! subnets, that of the subnets that both sides name); one that is so
 //! already keeps what it was synchronised with. A template remembers nothing.
+
+use std::borrow::Cow;
 
 use super::{Networks, error};
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     model::{
         PeeringState, PeeringSyncLevel, ResourceId, VirtualNetwork, VirtualNetworkPeering,
         error::Errors,
+        peered,
         read::{PeeringMemory, VirtualNetworkDraft},
     },
 };
@@ -122,16 +126,28 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// What this side may lead to now.
+    fn offered(&self, back: Option<&Self>, remote: &'a VirtualNetwork) -> Cow<'a, [IpNet]> {
+        peered::offered(self.peering, back.map(|back| back.peering), remote)
+    }
+
     /// What this side leads to.
-    fn space(&self, state: PeeringState, remote: Option<&'a VirtualNetwork>) -> &'a [IpNet] {
+    fn space(
+        &self,
+        state: PeeringState,
+        back: Option<&Self>,
+        remote: Option<&'a VirtualNetwork>,
+    ) -> Cow<'a, [IpNet]> {
         let kept = match state {
             PeeringState::Initiated => false,
             PeeringState::Connected => self.remembers(PeeringState::Connected),
             PeeringState::Disconnected => true,
         };
         let remembered = self.memory.and_then(|memory| memory.space.as_deref());
-        let now = || remote.map_or(&[][..], |remote| &remote.address_space);
-        remembered.filter(|_| kept).unwrap_or_else(now)
+        match remembered.filter(|_| kept) {
+            Some(remembered) => Cow::Borrowed(remembered),
+            None => remote.map_or(Cow::default(), |remote| self.offered(back, remote)),
+        }
     }
 
     fn update(
@@ -140,13 +156,13 @@ impl<'a> Side<'a> {
         remote: Option<&'a VirtualNetwork>,
     ) -> Option<Update> {
         let state = self.state(back, remote);
-        let space = self.space(state, remote);
-        let local = remote.is_none_or(|remote| same(space, &remote.address_space));
+        let space = self.space(state, back, remote);
+        let local = remote.is_none_or(|remote| same(&space, &self.offered(back, remote)));
         let other = back
             .filter(|_| state == PeeringState::Connected)
             .is_some_and(|back| {
-                let space = back.space(state, Some(self.network));
-                same(space, &self.network.address_space)
+                let space = back.space(state, Some(self), Some(self.network));
+                same(&space, &back.offered(Some(self), self.network))
             });
         let level = match (local, other) {
             (true, true) => PeeringSyncLevel::FullyInSync,
@@ -157,13 +173,13 @@ impl<'a> Side<'a> {
         let now = self.peering;
         let stays = state == now.peering_state
             && level == now.peering_sync_level
-            && space == now.remote_address_space;
+            && *space == now.remote_address_space;
         (!stays).then(|| Update {
             network: self.network.id.clone(),
             peering: now.id.clone(),
             state,
             level,
-            space: space.to_vec(),
+            space: space.into_owned(),
         })
     }
 }
