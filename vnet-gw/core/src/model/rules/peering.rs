@@ -321,7 +321,7 @@ fn overlapping<'a>(
         members.push(remote);
     }
     let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
-    for ((wider, a), (narrower, b)) in overlaps(prefixes.into_iter()) {
+    for ((wider, a), (narrower, b)) in overlaps(prefixes) {
         if a != b {
             let both = if wider == narrower {
                 wider.to_string()
