@@ -11,13 +11,15 @@ use crate::{step, tree};
 pub(crate) type Program = (&'static str, &'static str);
 
 /// What every network namespace lab needs.
-pub(crate) const LAB: &[Program] = &[("ip", "iproute2"), ("ethtool", "ethtool")];
+pub(crate) const LAB: &[Program] = &[
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("nft", "nftables"),
+];
 
 /// What the VPN's peers and underlays need besides.
 pub(crate) fn vpn() -> Vec<Program> {
-    let mut all = strongswan::NEEDED.to_vec();
-    all.push(("nft", "nftables"));
-    all
+    strongswan::NEEDED.to_vec()
 }
 
 /// Has the packages of those programs installed that are not there.

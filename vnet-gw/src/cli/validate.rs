@@ -139,7 +139,13 @@ fn remarks(loaded: &Loaded) -> Vec<String> {
         )
     });
     let connections = connections(&loaded.topology);
-    halves.chain(connections).chain(loose).collect()
+    let circles = loaded.route_loops();
+    let circles = circles.into_iter();
+    halves
+        .chain(connections)
+        .chain(circles)
+        .chain(loose)
+        .collect()
 }
 
 /// Of each `Vnet2Vnet` connection: what keeps the two sides from coming together.

@@ -11,6 +11,7 @@ use std::{
 use vnet_gw_core::{
     compile::{CompileError, CompileOptions, Image, check_enforced, compile},
     model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
+    watcher::Predictor,
 };
 
 use zeroize::Zeroizing;
@@ -37,6 +38,15 @@ pub struct ConfigFiles {
 pub struct Loaded {
     pub topology: Arc<Topology>,
     pub image: Arc<Image>,
+}
+
+impl Loaded {
+    /// Appliances that route to one another in a circle, a line each.
+    pub fn route_loops(&self) -> Vec<String> {
+        let predictor = Predictor::new(&self.topology, CompileOptions::default());
+        let loops = predictor.route_loops();
+        loops.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Why the files are no configuration. Nothing was changed.

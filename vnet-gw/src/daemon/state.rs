@@ -218,6 +218,15 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             topology: loaded.topology,
             image: loaded.image,
         };
+        if tell {
+            let loaded = Loaded {
+                topology: Arc::clone(&new.topology),
+                image: Arc::clone(&new.image),
+            };
+            for line in loaded.route_loops() {
+                log::warn!("{line}");
+            }
+        }
         let change = tell.then(|| Change::between(&self.snapshot.borrow(), &new));
         forget(self.snapshot.send_replace(new));
         self.generation += 1;

@@ -7,6 +7,7 @@ mod device;
 mod ethtool;
 mod genl;
 mod host;
+mod internet;
 mod kernel;
 pub(crate) mod netlink;
 mod process;
@@ -106,6 +107,7 @@ pub fn examine(devices: Option<&[Wanted]>, public: &[IpAddr], daemon: Option<u32
     checks.extend(host::checks());
     checks.extend(inside(daemon, || {
         let mut checks = device::checks(devices);
+        checks.extend(internet::checks());
         if !public.is_empty() {
             checks.extend(vpn::checks(public, daemon.is_some()));
         }

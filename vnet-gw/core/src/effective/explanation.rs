@@ -146,6 +146,17 @@ pub enum Delivery {
     NotRoutable,
 }
 
+/// Of those that are routable: the internet has no route to it (RFC 1918 and 6598; RFC 4193), so what
+/// a route sends there is dropped.
+pub fn is_private(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => {
+            address.is_private() || matches!(address.octets(), [100, 64..=127, ..])
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}
+
 /// Whether the data path looks up routes to `destination` at all. Multicast, broadcast, link-local,
 /// loopback and unspecified addresses are dropped before.
 pub fn is_routable(destination: IpAddr) -> bool {

@@ -16,7 +16,9 @@ pub(crate) mod tests;
 
 pub use appliance::{Appliance, resolve as resolve_appliance};
 pub use explain::{explain, next_hop};
-pub use explanation::{Delivery, Explanation, Other, OtherState, Taker, Winner, is_routable};
+pub use explanation::{
+    Delivery, Explanation, Other, OtherState, Taker, Winner, is_private, is_routable,
+};
 pub use row::*;
 
 use precedence::{Candidate, Origin, Standing, UserRoutes};

@@ -7,6 +7,7 @@
 //! other.
 
 mod checkpoint;
+mod loops;
 mod machine;
 mod next_hop;
 mod packet;
@@ -17,6 +18,7 @@ mod tests;
 mod walk;
 
 pub use checkpoint::{Checkpoint, Decision};
+pub use loops::RouteLoop;
 pub use machine::{Machine, machine, machine_of, machines};
 pub use next_hop::next_hop;
 pub use packet::Packet;

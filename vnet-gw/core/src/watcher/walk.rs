@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     effective::{
-        Appliance, EffectiveError, is_routable,
+        Appliance, EffectiveError, is_private, is_routable,
         precedence::{Origin as RouteOrigin, connected_peerings},
         resolve_appliance,
     },
@@ -273,7 +273,20 @@ impl<'a> Predictor<'a> {
                 forwarded(transit, origin)?;
                 Next::Gateway(gateway)
             }
-            Action::Internet => Next::Internet,
+            Action::Internet => {
+                let stop = |reason: Reason| Err((reason.into(), Because::Route(taken)));
+                // Azure translates the addresses of the NIC that sends, and no others.
+                if origin != Origin::Own {
+                    return stop(Reason::InternetSource);
+                }
+                if is_private(packet.destination) {
+                    return stop(Reason::InternetDestination);
+                }
+                if step.ttl <= 1 {
+                    return Err((Reason::TtlExpired.into(), Because::Ttl));
+                }
+                Next::Internet
+            }
         };
         step.next = Some(next);
         let element = match next {

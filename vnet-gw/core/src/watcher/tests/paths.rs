@@ -431,6 +431,83 @@ fn the_internet_where_there_is_a_port_for_it() {
     assert_eq!(out(packet("10.1.0.4", "10.9.0.1")), "hub -> next_hop_none");
 }
 
+/// Only a NIC's own addresses leave, and not for private ones; one hop is all that is left of a TTL
+/// of 1.
+#[test]
+fn what_does_not_belong_on_the_internet() {
+    let mut t = hub_and_spokes();
+    t.table(
+        "odd",
+        vec![route("private", "192.168.0.0/16", RouteNextHop::Internet)],
+    );
+    t.attach("Hub", "Nva", "odd");
+    let predictor = Predictor::new(&t, CompileOptions::default()).with_internet_port(true);
+    let nva = nic_id("nva");
+    let out = |packet: Packet| {
+        let path = predictor.predict(Source::NetworkInterface(&nva), &packet);
+        short(&path.unwrap())
+    };
+    let own = packet("10.1.9.4", "192.0.2.1");
+    assert_eq!(out(own), "nva -> (internet)");
+    assert_eq!(out(own.with_ttl(1)), "nva -> ttl_expired");
+    for other in ["10.1.0.4", "10.2.0.4"] {
+        assert_eq!(out(packet(other, "192.0.2.1")), "nva -> internet_source");
+    }
+    assert_eq!(
+        out(packet("10.1.9.4", "192.168.7.7")),
+        "nva -> internet_destination"
+    );
+}
+
+/// Appliances whose own subnets route to one another.
+#[test]
+fn circles_of_appliances() {
+    let found = |t: &Topology| -> Vec<(String, String)> {
+        let predictor = Predictor::new(t, CompileOptions::default());
+        let loops = predictor.route_loops().into_iter().map(|one| {
+            let names: Vec<_> = one.appliances.iter().map(|nic| nic.id.name()).collect();
+            (one.route.name.to_string(), names.join(" "))
+        });
+        loops.collect()
+    };
+    let pair = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+    let mut t = hub_and_spokes();
+    t.subnet("Hub", "Second", &["10.1.8.0/24"]);
+    t.nic("second", "Hub", "Second", &["10.1.8.4"])
+        .enable_ip_forwarding = true;
+    // A chain that ends is none.
+    t.table(
+        "first",
+        vec![route("on", "198.51.100.0/24", appliance("10.1.8.4"))],
+    );
+    t.attach("Hub", "Nva", "first");
+    assert_eq!(found(&t), []);
+    // Back again; and from itself to itself.
+    t.table(
+        "back",
+        vec![
+            route("back", "198.51.100.0/24", appliance("10.1.9.4")),
+            route("self", "203.0.113.0/24", appliance("10.1.8.4")),
+        ],
+    );
+    t.attach("Hub", "Second", "back");
+    assert_eq!(
+        found(&t),
+        [pair("on", "nva second"), pair("self", "second")]
+    );
+    // The default route, too.
+    t.table(
+        "default",
+        vec![route("all", "0.0.0.0/0", appliance("10.1.8.4"))],
+    );
+    t.attach("Hub", "Second", "default");
+    assert_eq!(found(&t), [pair("all", "second")]);
+    // Without enableIPForwarding nothing goes round.
+    t.nic("second", "Hub", "Second", &["10.1.8.4"])
+        .enable_ip_forwarding = false;
+    assert_eq!(found(&t), []);
+}
+
 /// Gateway transit: into the hub's tunnels and out of them, and from spoke to spoke by way of the
 /// gateway.
 #[test]
