@@ -3,5 +3,6 @@ mod gateways;
 mod image;
 mod property;
 mod random;
+mod security;
 mod subnets;
 mod transit;
