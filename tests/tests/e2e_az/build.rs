@@ -38,6 +38,14 @@ const INTERFACES: [(&str, &str, &str, &str, &str); 3] = [
     ("vm5", "VNet5", "eastus", "west", "10.5.0.4"),
 ];
 
+/// The application security groups that an interface is in.
+fn groups_of(nic: &str) -> &'static [&'static str] {
+    match nic {
+        "vm1" => &["web"],
+        _ => &[],
+    }
+}
+
 /// `az ARGS -g rg`, and that its answer has this shape.
 fn az(host: &Host, args: &str, more: &[&str], pattern: &Value) -> Result<Value> {
     let mut all: Vec<&str> = args.split(' ').collect();
@@ -66,14 +74,20 @@ pub(crate) fn by_az(host: &Host) -> Result<()> {
     for (nic, vnet, location, at, address) in INTERFACES {
         let tags = format!(r#"{{"vnet-gw:device": "{nic}", "vnet-gw:host": "{at}"}}"#);
         let subnet = format!("virtualNetworks/{vnet}/subnets/FrontEnd");
+        let mut more = vec!["--tags", &tags];
+        let groups = groups_of(nic);
+        if !groups.is_empty() {
+            more.push("--application-security-groups");
+            more.extend(groups);
+        }
         az(
             host,
             &format!(
                 "network nic create --name {nic} --location {location} --vnet-name {vnet} \
                  --subnet FrontEnd --private-ip-address {address}"
             ),
-            &["--tags", &tags],
-            &shapes::interface(nic, location, &subnet, address),
+            &more,
+            &shapes::interface(nic, location, &subnet, address, groups),
         )?;
     }
     Ok(())
@@ -144,6 +158,19 @@ fn networks(host: &Host) -> Result<()> {
          --direction Inbound --protocol Tcp --destination-port-ranges 22 80",
         &[],
         &shapes::security_rule("nsg", "web"),
+    )?;
+    az(
+        host,
+        "network asg create --name web --location eastus",
+        &[],
+        &shapes::application_security_group("web"),
+    )?;
+    az(
+        host,
+        "network nsg rule create --nsg-name nsg --name grouped --priority 110 --access Deny \
+         --direction Inbound --protocol Udp --source-asgs web --destination-port-ranges 53",
+        &[],
+        &shapes::grouped_rule("nsg", "grouped", "web"),
     )?;
     Ok(())
 }
@@ -303,6 +330,12 @@ pub(crate) fn for_sdk() -> Value {
             "sourceAddressPrefix": "*", "sourcePortRange": "*", "destinationAddressPrefix": "*",
             "destinationPortRanges": ["22", "80"],
         }}]),
+        json!(["application_security_groups", ["web"], {"location": "eastus"}]),
+        json!(["security_rules", ["nsg", "grouped"], {"properties": {
+            "access": "Deny", "direction": "Inbound", "priority": 110, "protocol": "Udp",
+            "sourceApplicationSecurityGroups": [reference("applicationSecurityGroups/web".to_owned())],
+            "sourcePortRange": "*", "destinationAddressPrefix": "*", "destinationPortRange": "53",
+        }}]),
     ];
     for (n, location) in [(1, "eastus"), (4, "westus"), (5, "eastus")] {
         let mut front_end = json!({"addressPrefix": format!("10.{n}.0.0/24")});
@@ -374,12 +407,16 @@ pub(crate) fn for_sdk() -> Value {
         );
     }
     for (nic, vnet, location, at, address) in INTERFACES {
+        let groups = groups_of(nic).iter();
+        let groups = groups.map(|name| reference(format!("applicationSecurityGroups/{name}")));
+        let groups: Vec<Value> = groups.collect();
         all.push(json!(["network_interfaces", [nic], {
             "location": location,
             "tags": {"vnet-gw:device": nic, "vnet-gw:host": at},
             "properties": {"ipConfigurations": [{"name": "ipconfig1", "properties": {
                 "privateIPAllocationMethod": "Static", "privateIPAddress": address,
                 "subnet": reference(format!("virtualNetworks/{vnet}/subnets/FrontEnd")),
+                "applicationSecurityGroups": groups,
             }}]},
         }]));
     }
@@ -413,7 +450,10 @@ pub(crate) fn to_delete() -> Vec<(&'static str, &'static str, Vec<&'static str>)
     }
     all.push(("route-table route", "routes", vec!["udr", "nowhere"]));
     all.push(("route-table", "route_tables", vec!["udr"]));
-    all.push(("nsg rule", "security_rules", vec!["nsg", "web"]));
+    for rule in ["web", "grouped"] {
+        all.push(("nsg rule", "security_rules", vec!["nsg", rule]));
+    }
+    all.push(("asg", "application_security_groups", vec!["web"]));
     all.push(("nsg", "network_security_groups", vec!["nsg"]));
     all
 }

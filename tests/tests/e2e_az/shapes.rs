@@ -163,6 +163,30 @@ pub(crate) fn security_rule(group: &str, name: &str) -> Value {
     )
 }
 
+pub(crate) fn application_security_group(name: &str) -> Value {
+    resource(
+        "applicationSecurityGroups",
+        &format!("applicationSecurityGroups/{name}"),
+        json!({"location": "eastus", "resourceGuid": "<guid>"}),
+    )
+}
+
+/// Of UDP port 53, from an application security group.
+pub(crate) fn grouped_rule(group: &str, name: &str, source: &str) -> Value {
+    let source = reference(&format!("applicationSecurityGroups/{source}"));
+    resource(
+        "networkSecurityGroups/securityRules",
+        &format!("networkSecurityGroups/{group}/securityRules/{name}"),
+        json!({
+            "access": "Deny", "direction": "Inbound", "priority": 110, "protocol": "Udp",
+            "sourceApplicationSecurityGroups": [source], "sourceAddressPrefixes": [],
+            "sourcePortRange": "*", "sourcePortRanges": [],
+            "destinationAddressPrefix": "*", "destinationAddressPrefixes": [],
+            "destinationPortRange": "53", "destinationPortRanges": [],
+        }),
+    )
+}
+
 /// On the wire, where `az network vnet-gateway create` prints it so.
 pub(crate) fn gateway(name: &str, vnet: &str, location: &str, public: [&str; 2]) -> Value {
     let configurations: Vec<Value> = public
@@ -252,8 +276,14 @@ pub(crate) fn connection(name: &str, location: &str, gateways: [&str; 2], status
     )
 }
 
-pub(crate) fn interface(name: &str, location: &str, subnet: &str, address: &str) -> Value {
-    let configuration = json!({
+pub(crate) fn interface(
+    name: &str,
+    location: &str,
+    subnet: &str,
+    address: &str,
+    groups: &[&str],
+) -> Value {
+    let mut configuration = json!({
         "id": format!("…/networkInterfaces/{name}/ipConfigurations/ipconfig1"),
         "name": "ipconfig1",
         "type": "Microsoft.Network/networkInterfaces/ipConfigurations",
@@ -266,6 +296,11 @@ pub(crate) fn interface(name: &str, location: &str, subnet: &str, address: &str)
         "resourceGroup": GROUP,
         "subnet": reference(subnet),
     });
+    if !groups.is_empty() {
+        let groups = groups.iter();
+        let groups = groups.map(|name| reference(&format!("applicationSecurityGroups/{name}")));
+        configuration["applicationSecurityGroups"] = groups.collect();
+    }
     json!({"NewNIC": resource(
         "networkInterfaces",
         &format!("networkInterfaces/{name}"),

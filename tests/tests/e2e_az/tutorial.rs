@@ -81,6 +81,7 @@ fn the_cli_and_the_sdk_build_the_tutorial_and_packets_cross() {
     );
     west.look("az network vpn-connection show", &after, &pattern);
     routes(&west);
+    groups(&west);
     ike_sas(&west);
     for host in [&west, &east] {
         survey(host);
@@ -165,6 +166,20 @@ fn routes(host: &Host) {
     );
 }
 
+/// No group holds for the NIC, so everything is allowed.
+fn groups(host: &Host) {
+    let ask = [
+        "network",
+        "nic",
+        "list-effective-nsg",
+        "-g",
+        GROUP,
+        "--name",
+        "vm1",
+    ];
+    assert_eq!(host.az.json(&ask).unwrap(), json!({"value": []}));
+}
+
 fn ike_sas(host: &Host) {
     let args = ["network", "vpn-connection", "list-ike-sas", "-g", GROUP];
     let mut args = args.to_vec();
@@ -223,7 +238,7 @@ fn survey(host: &Host) {
         ("network_interfaces", 3),
         ("route_tables", 1),
         ("routes", 1),
-        ("security_rules", 1),
+        ("security_rules", 2),
         ("default_security_rules", 6),
     ] {
         assert_eq!(count(of), number, "{}: {of}", host.name);

@@ -6,7 +6,9 @@
 //! | tags and DNS servers of virtual networks | nothing |
 //! | tags of network interfaces | nothing |
 //! | `enableIPForwarding` of network interfaces | their ports, and subnets with routes to them |
-//! | route tables, while there are no security rules | subnets that have them |
+//! | application security groups: their members are told by the interfaces | nothing |
+//! | network security groups | their rule sets |
+//! | route tables | subnets that have them, and rule sets of ports there: the tag `VirtualNetwork` has the prefixes of user routes, too (rule C "NSG") |
 //!
 //! Anything else makes everything anew, and so does whatever a [`Topology`] or a resource has that
 //! is not named here: it is compared all the same. So a new kind or property is right from the
@@ -29,6 +31,7 @@ use super::{
 use crate::{
     model::{NetworkInterface, ResourceId, RouteTable, Topology, VirtualNetwork},
     secret::Secret,
+    security::{RuleSetId, RuleSets},
 };
 
 /// An image, and what it was compiled from, with the same host name.
@@ -66,6 +69,7 @@ struct Changes<'a> {
     tables: HashSet<&'a ResourceId>,
     /// With another `enableIPForwarding`.
     forwarding: Vec<&'a NetworkInterface>,
+    security_groups: HashSet<&'a ResourceId>,
 }
 
 impl<'a> Changes<'a> {
@@ -74,6 +78,8 @@ impl<'a> Changes<'a> {
             virtual_networks: old.virtual_networks.clone(),
             route_tables: old.route_tables.clone(),
             network_interfaces: old.network_interfaces.clone(),
+            network_security_groups: old.network_security_groups.clone(),
+            application_security_groups: old.application_security_groups.clone(),
             ..new.clone()
         };
         if others != *old {
@@ -98,6 +104,13 @@ impl<'a> Changes<'a> {
                 changes.forwarding.push(new);
             }
         }
+        let groups = &old.network_security_groups;
+        for item in groups.diff(&new.network_security_groups) {
+            changes.security_groups.insert(match item {
+                DiffItem::Add(id, _) | DiffItem::Remove(id, _) => id,
+                DiffItem::Update { new, .. } => new.0,
+            });
+        }
         for item in old.route_tables.diff(&new.route_tables) {
             changes.tables.extend(match item {
                 DiffItem::Add(id, _) | DiffItem::Remove(id, _) => Some(id),
@@ -110,11 +123,6 @@ impl<'a> Changes<'a> {
 
     /// The image with the changes; nothing where that is not to be had, which [`compile`] tells.
     fn carry_out(&self, image: &Arc<Image>, topology: &Topology) -> Option<Arc<Image>> {
-        // The tag VirtualNetwork of security rules has the prefixes of user routes, too (rule C
-        // "NSG").
-        if !self.tables.is_empty() && !image.rule_sets.is_empty() {
-            return None;
-        }
         let mut new = None;
         for nic in &self.forwarding {
             if image.ports.contains_key(&nic.id) {
@@ -139,7 +147,64 @@ impl<'a> Changes<'a> {
                 }
             }
         }
+        self.security(image, &mut new, topology)?;
         Some(new.map_or_else(|| Arc::clone(image), Arc::new))
+    }
+
+    /// Makes the rule sets anew that the changes concern. A user route may move a port to sets of
+    /// other names.
+    fn security(
+        &self,
+        image: &Arc<Image>,
+        new: &mut Option<Image>,
+        topology: &Topology,
+    ) -> Option<()> {
+        if image.rule_sets.is_empty() || (self.tables.is_empty() && self.security_groups.is_empty())
+        {
+            return Some(());
+        }
+        let mut sets = RuleSets::new(topology, Some(&image.rule_sets));
+        let mut moved = Vec::new();
+        for (id, port) in &image.ports {
+            // Both directions have the same groups; gateways have none.
+            let groups = &port.security.inbound;
+            let Some(nic) = topology.network_interfaces.get(id) else {
+                continue;
+            };
+            if groups.is_empty() {
+                continue;
+            }
+            let network = topology.virtual_networks.get(&port.vnet)?;
+            let subnet = network.subnets.get(&port.subnet)?;
+            let table = subnet.route_table.as_ref();
+            let mut groups = groups.iter().map(|set| &set.group);
+            let concerned = table.is_some_and(|table| self.tables.contains(table))
+                || groups.any(|group| self.security_groups.contains(group));
+            if concerned {
+                let security = sets.of_nic_in(nic, network, subnet);
+                if security != port.security {
+                    moved.push((id, security));
+                }
+            }
+        }
+        for (id, set) in sets.into_sets() {
+            let before = image.rule_sets.get(&id);
+            if !before.is_some_and(|before| Arc::ptr_eq(before, &set)) {
+                let new = new.get_or_insert_with(|| Image::clone(image));
+                new.rule_sets.insert(id, set);
+            }
+        }
+        if !moved.is_empty() {
+            let new = new.get_or_insert_with(|| Image::clone(image));
+            for (id, security) in moved {
+                new.ports.get_mut(id)?.security = security;
+            }
+            let securities = new.ports.values().map(|port| &port.security);
+            let named = securities.flat_map(|one| one.inbound.iter().chain(&one.outbound));
+            let named: HashSet<&RuleSetId> = named.collect();
+            new.rule_sets.retain(|id, _| named.contains(id));
+        }
+        Some(())
     }
 
     /// The subnets of the image that the changes concern, each with its network.

@@ -624,7 +624,7 @@ fn check(t: &Topology, image: &Image) -> Result<(), TestCaseError> {
 }
 
 /// A small change of something: what, which one, and how.
-fn alter(t: &mut Topology, (what, which, how): (u8, usize, u8)) {
+pub(super) fn alter(t: &mut Topology, (what, which, how): (u8, usize, u8)) {
     fn pick<V>(map: &crate::model::ById<V>, which: usize) -> Option<ResourceId> {
         let at = which.checked_rem(map.len())?;
         map.keys().nth(at).cloned()

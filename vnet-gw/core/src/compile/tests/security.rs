@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::random::{Spec, build, specs};
+use super::{
+    property::alter,
+    random::{Spec, build, specs},
+};
 use crate::{
     compile::{CompileOptions, Compiled, Image, compile, compile_again},
     effective::tests::build::{ip, net},
@@ -164,6 +167,18 @@ fn secure(t: &mut Topology, spec: &Groups) {
         interface.application_security_groups = members
             .map(|bit| id("applicationSecurityGroups", bit))
             .collect();
+    }
+}
+
+/// Gives the groups that are there other rules.
+fn edit(t: &mut Topology, spec: &Groups) {
+    for (number, specs) in spec.rules.iter().enumerate() {
+        let group = t
+            .network_security_groups
+            .get_mut(&id("networkSecurityGroups", number));
+        if let Some(group) = group {
+            group.rules = rules(specs);
+        }
     }
 }
 
@@ -420,6 +435,34 @@ proptest! {
                 if let Some(before) = image.rule_sets.get(id).filter(|before| *before == set) {
                     prop_assert!(Arc::ptr_eq(before, set));
                 }
+            }
+            image = again;
+        }
+    }
+
+    #[test]
+    fn compiling_again_comes_to_the_same_rules(
+        spec in specs(),
+        first in groups(),
+        steps in prop::collection::vec(
+            (prop::option::of(groups()), (0u8..10, 0usize..64, any::<u8>())),
+            1..8,
+        ),
+    ) {
+        let options = CompileOptions::default();
+        let mut t = secured(&spec, &first);
+        let mut image = Arc::new(compile(&t, &options, None).unwrap());
+        for (groups, change) in steps {
+            let old = t.clone();
+            match groups {
+                Some(groups) => edit(&mut t, &groups),
+                None => alter(&mut t, change),
+            }
+            let before = Compiled { topology: &old, shared_keys: options.shared_keys, image: &image };
+            let again = compile_again(before, &t, &options).unwrap();
+            prop_assert_eq!(&*again, &compile(&t, &options, None).unwrap());
+            if old == t {
+                prop_assert!(Arc::ptr_eq(&image, &again));
             }
             image = again;
         }
