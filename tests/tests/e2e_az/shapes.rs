@@ -322,6 +322,7 @@ pub(crate) fn interface(
             "nicType?": "Standard",
             "primary?": true,
             "tapConfigurations": [],
+            "virtualMachine?": {"id": "<string>", "resourceGroup": GROUP},
             "vnetEncryptionSupported?": false,
         }),
     )})
