@@ -1,7 +1,7 @@
 //! The ABI between the data path in the kernel and the daemon.
 //!
 //! Everything both sides must agree on lives here once: map names and capacities ([`maps`]), the
-//! layout of every value ([`port`], [`table`], [`endpoint`], [`verdict`]) and the lookups
+//! layout of every value ([`port`], [`table`], [`endpoint`], [`nsg`], [`flow`], [`verdict`]) and the lookups
 //! themselves, so that what a test proves in user space is the code that runs in the kernel.
 //!
 //! Addresses are host-order integers (`u32` for IPv4, [`Addr6`] for IPv6); whoever reads a packet
@@ -14,8 +14,10 @@
 
 pub mod branchless;
 pub mod endpoint;
+pub mod flow;
 pub mod internet;
 pub mod maps;
+pub mod nsg;
 pub mod port;
 pub mod table;
 pub mod verdict;
@@ -89,4 +91,22 @@ mod pod {
     unsafe impl aya::Pod for crate::endpoint::Bucket4 {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::endpoint::Bucket6 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::nsg::RuleCounter {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::nsg::Security {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::FlowKey4 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::FlowKey6 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::Flow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::Denied {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::FragmentKey4 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::FragmentKey6 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::flow::Fragment {}
 }

@@ -44,6 +44,36 @@ pub const REASONS: &str = "VG_REASONS";
 /// `ARRAY[MAX_PORTS]` of [`RateState`](crate::port::RateState): ICMP errors, by port id.
 pub const ICMP_RATE: &str = "VG_ICMP_RATE";
 
+/// `ARRAY[MAX_PORTS]` of [`Security`](crate::nsg::Security), by port id.
+pub const SECURITY: &str = "VG_SECURITY";
+/// `ARRAY_OF_MAPS[MAX_RULE_SETS]`; inner `ARRAY[n]` of [`Block`](crate::table::Block), flags
+/// [`INNER_FLAGS`]: a set of rules for IPv4 (see [`nsg`](crate::nsg)). Id 0 stays empty.
+pub const RULES4: &str = "VG_RULES4";
+/// The same for IPv6.
+pub const RULES6: &str = "VG_RULES6";
+/// `ARRAY_OF_MAPS[MAX_RULE_SETS]`; inner `ARRAY[cpus × stride]` of
+/// [`RuleCounter`](crate::nsg::RuleCounter), flags [`INNER_FLAGS`], for both families; after them the
+/// list of the rules ([`rule_counter_elements`]).
+pub const RULE_COUNTERS: &str = "VG_RULE_COUNTS";
+/// `HASH` [`FlowKey4`](crate::flow::FlowKey4) → [`Flow`](crate::flow::Flow): flows that came about.
+/// As large as configured.
+pub const FLOWS4: &str = "VG_FLOWS4";
+/// The same for IPv6.
+pub const FLOWS6: &str = "VG_FLOWS6";
+/// `LRU_HASH`, keys and values as [`FLOWS4`]: flows that may yet come about.
+pub const HALF_OPEN4: &str = "VG_HALF_OPEN4";
+/// The same for IPv6.
+pub const HALF_OPEN6: &str = "VG_HALF_OPEN6";
+/// `LRU_HASH[MAX_DENIED]` [`FlowKey4`](crate::flow::FlowKey4) → [`Denied`](crate::flow::Denied).
+pub const DENIED4: &str = "VG_DENIED4";
+/// The same for IPv6.
+pub const DENIED6: &str = "VG_DENIED6";
+/// `LRU_HASH[MAX_FRAGMENTS]` [`FragmentKey4`](crate::flow::FragmentKey4) →
+/// [`Fragment`](crate::flow::Fragment): datagrams in pieces.
+pub const FRAGMENTS4: &str = "VG_FRAGMENTS4";
+/// The same for IPv6.
+pub const FRAGMENTS6: &str = "VG_FRAGMENTS6";
+
 /// Program names (also the names of their pins).
 pub const PROG_XDP: &str = "vnet_gw_xdp";
 pub const PROG_TC: &str = "vnet_gw_tc";
@@ -57,6 +87,25 @@ pub const IFINDEX_DIRECT: u32 = 65_536;
 pub const MAX_PORTS: u32 = 16_384;
 pub const MAX_TABLES: u32 = 8_192;
 pub const MAX_SCOPES: u32 = 8_192;
+pub const MAX_RULE_SETS: u32 = 8_192;
+pub const MAX_DENIED: u32 = 8_192;
+pub const MAX_FRAGMENTS: u32 = 8_192;
+/// Flows of each family that come about, unless configured.
+pub const DEFAULT_FLOWS: u32 = 131_072;
+pub const MIN_FLOWS: u32 = 64;
+pub const MAX_FLOWS: u32 = 16_777_216;
+
+/// Flows of each family that may yet come about, given how many may have.
+pub const fn half_open_flows(flows: u32) -> u32 {
+    let quarter = flows / 4;
+    if quarter < 4_096 { 4_096 } else { quarter }
+}
+
+/// Elements of a rule set's counter map: `cpus` rows of `stride`, then, one `u64` a rule, the hash of
+/// the name of what each counts (0: the number is free).
+pub const fn rule_counter_elements(cpus: u32, stride: u32) -> u32 {
+    cpus * stride + stride.div_ceil(2)
+}
 
 /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: user space reads and writes these arrays through a mapping,
 /// and each may have a size of its own (kernel 5.10).

@@ -27,7 +27,8 @@ pub struct Port {
     pub nic_hash: u64,
     /// With [`Port::TRACE`]: one packet in this many is traced (at least 1).
     pub trace_every: u32,
-    pub reserved: u32,
+    /// Flows that were decided under another generation are decided anew (`flushConnection`).
+    pub generation: u32,
 }
 
 impl Port {
@@ -49,6 +50,8 @@ impl Port {
     /// The internet port: its far end is the host's network stack. `mac` is that end's; of its
     /// addresses only [`Port::HAS_V4`] and [`Port::HAS_V6`] count: the host carries that family.
     pub const INTERNET: u32 = 1 << 9;
+    /// Security groups hold for it: its [`Security`](crate::nsg::Security) is asked.
+    pub const SECURED: u32 = 1 << 8;
 }
 
 const _: () = assert!(size_of::<Port>() == 64);
@@ -146,11 +149,17 @@ pub struct Settings {
     pub icmp_interval_ns: u64,
     /// … and this many at once.
     pub icmp_burst: u32,
-    pub reserved: u32,
+    /// `Settings::*` bits.
+    pub flags: u32,
     /// The internet port, as the [`Endpoint`](crate::endpoint::Endpoint) that takes what goes to the
     /// internet; 0 for none.
     pub internet: u64,
     pub reserved2: [u64; 2],
+}
+
+impl Settings {
+    /// Refused flows are remembered, for the flow log.
+    pub const FLOW_LOG: u32 = 1;
 }
 
 const _: () = assert!(size_of::<Settings>() == 64);

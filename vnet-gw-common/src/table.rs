@@ -13,7 +13,7 @@
 
 use crate::{
     Addr6,
-    branchless::{advance, mask_le32, mask_le128, opaque},
+    branchless::{advance, le32, le128, opaque},
 };
 
 pub const BLOCK_WORDS: usize = 256;
@@ -214,7 +214,7 @@ impl SmallTable4 {
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
             let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
-            at = advance(at, step, mask_le32(start, addr));
+            at = advance(at, step, le32(start, addr));
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -233,7 +233,7 @@ impl SmallTable6 {
         let mut step = SMALL_INTERVALS / 2;
         while step > 0 {
             let start = self.starts[(at + step) & (SMALL_INTERVALS - 1)];
-            at = advance(at, step, mask_le128(start, addr));
+            at = advance(at, step, le128(start, addr));
             step /= 2;
         }
         Leaf(self.leaves[at & (SMALL_INTERVALS - 1)])
@@ -350,8 +350,8 @@ pub fn tree_lookup<S: Blocks + ?Sized>(
         let mut step = TREE_KEYS / 2;
         while step > 0 {
             // A step on where the address is past that child.
-            let inside = mask_le128(addr, tree_key(keys, at + step - 1));
-            at = advance(at, step, !inside);
+            let inside = le128(addr, tree_key(keys, at + step - 1));
+            at = advance(at, step, inside ^ 1);
             step /= 2;
         }
         node = node.wrapping_mul(TREE_KEYS as u32).wrapping_add(at as u32);

@@ -82,6 +82,12 @@ reasons! {
     TooBig = "too_big", Drop;
     /// Forwarded traffic into a peering whose other side has no allowForwardedTraffic.
     ForwardedRefused = "forwarded_refused", Drop;
+    /// An inbound rule of a network security group, of the destination's subnet or NIC, denies it.
+    NsgInbound = "nsg_inbound", Drop;
+    /// An outbound rule of a network security group, of the sender's NIC or subnet, denies it.
+    NsgOutbound = "nsg_outbound", Drop;
+    /// A later fragment where network security groups hold, and the first one was not seen.
+    FragmentUnknown = "fragment_unknown", Drop;
     /// ARP for an address outside the subnet, for one's own, or not a request for IPv4 on Ethernet.
     ArpIgnored = "arp_ignored", Drop;
     /// Neighbour discovery other than a solicitation for an address of the subnet.

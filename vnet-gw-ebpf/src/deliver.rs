@@ -7,6 +7,7 @@ use crate::{
     family::{Family, Ip},
     internet,
     maps::{self, VG_SETTINGS},
+    nsg::{self, Flows, Side},
     packet::Hook,
     rewrite,
     route::{self, NextHop},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn forward<F: Family, H: Hook, const TRACE: bool>(
+pub fn forward<F: Flows, H: Hook, const TRACE: bool>(
     hook: H,
     id: u32,
     port: &Port,
@@ -52,7 +53,20 @@ pub fn forward<F: Family, H: Hook, const TRACE: bool>(
     if endpoint.port() == id && port.flags & Port::GATEWAY != 0 {
         return Err(Reason::NextHopGateway.into());
     }
-    hand_over::<F, H>(hook, &ip, port, endpoint)
+    let out_id = endpoint.port();
+    if out_id == 0 {
+        return Err(Reason::PortDown.into());
+    }
+    let out = maps::port(out_id).ok_or(Reason::PortDown)?;
+    let (sender, receiver) = (
+        Side { id, port },
+        Side {
+            id: out_id,
+            port: out,
+        },
+    );
+    nsg::check::<F, H, TRACE>(hook, sender, receiver, &ip)?;
+    hand_over::<F, H>(hook, &ip, port, endpoint, out)
 }
 
 #[inline(always)]
@@ -73,14 +87,10 @@ fn hand_over<F: Family, H: Hook>(
     ip: &Ip<F::Addr>,
     port: &Port,
     endpoint: Endpoint,
+    out: &Port,
 ) -> Result<u32, Refused> {
-    let out_id = endpoint.port();
-    if out_id == 0 {
-        return Err(Reason::PortDown.into());
-    }
-    let out = maps::port(out_id).ok_or(Reason::PortDown)?;
     if (port.flags | out.flags) & Port::INTERNET != 0 {
-        return internet::hand_over::<F, H>(hook, ip, port, out_id, out, endpoint.mac());
+        return internet::hand_over::<F, H>(hook, ip, port, endpoint.port(), out, endpoint.mac());
     }
     if ip.ttl <= 1 {
         return Err(Reason::TtlExpired.into());
@@ -94,5 +104,5 @@ fn hand_over<F: Family, H: Hook>(
     let packet = hook.packet();
     let at_once = rewrite::may_overtake::<H>(packet, ip);
     rewrite::rewrite::<F>(packet, endpoint.mac(), ip.ttl)?;
-    Ok(hook.redirect(out_id, out, at_once))
+    Ok(hook.redirect(endpoint.port(), out, at_once))
 }

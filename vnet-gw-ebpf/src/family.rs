@@ -73,7 +73,7 @@ pub trait Family {
     unsafe fn decrement(packet: Packet, ttl: u8);
 }
 
-struct KernelBlocks<'a>(&'a Blocks);
+pub struct KernelBlocks<'a>(pub &'a Blocks);
 
 impl table::Blocks for KernelBlocks<'_> {
     #[inline(always)]

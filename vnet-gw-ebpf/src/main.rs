@@ -2,7 +2,7 @@
 //!
 //! One program, attached as XDP or as TCX (clsact on older kernels); the steps stand in packet
 //! order, one file each: [`parse`], [`answer`] (ARP and neighbour discovery end here), [`source`],
-//! [`route`], [`deliver`], [`rewrite`]. A step that cannot go on returns a [`verdict::Refused`] with
+//! [`route`], [`deliver`], [`nsg`], [`rewrite`]. A step that cannot go on returns a [`verdict::Refused`] with
 //! its reason, and [`refuse`] turns every reason into a counter, a drop and, where RFC 1812 and
 //! RFC 4443 ask for one, an ICMP error.
 #![no_std]
@@ -14,6 +14,7 @@ mod extension;
 mod family;
 mod internet;
 mod maps;
+mod nsg;
 mod packet;
 mod parse;
 mod refuse;

@@ -1,13 +1,18 @@
 //! The maps of the data path. Names, shapes and meaning: `vnet_gw_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, PerCpuArray},
+    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
 use vnet_gw_common::{
     Counter,
     endpoint::{Bucket4, Bucket6},
-    maps::{IFINDEX_DIRECT, INNER_FLAGS, MAX_PORTS, MAX_SCOPES, MAX_TABLES, MMAPABLE},
+    flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
+    maps::{
+        DEFAULT_FLOWS, IFINDEX_DIRECT, INNER_FLAGS, MAX_DENIED, MAX_FRAGMENTS, MAX_PORTS,
+        MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES, MMAPABLE, half_open_flows,
+    },
+    nsg::{RuleCounter, Security},
     port::{Port, RateState, Settings, Subnet},
     table::{Block, SmallTable4, SmallTable6},
     verdict::REASON_SLOTS,
@@ -18,9 +23,16 @@ const ANY: usize = 256;
 const INNER: usize = INNER_FLAGS as usize;
 const TABLES: usize = MAX_TABLES as usize;
 const PORTS: usize = MAX_PORTS as usize;
+const RULE_SETS: usize = MAX_RULE_SETS as usize;
+/// The loader makes these maps as large as configured.
+const FLOWS: usize = DEFAULT_FLOWS as usize;
+const HALF_OPEN: usize = half_open_flows(DEFAULT_FLOWS) as usize;
+const DENIED: usize = MAX_DENIED as usize;
+const FRAGMENTS: usize = MAX_FRAGMENTS as usize;
 
 pub type Blocks = Array<Block, ANY, INNER>;
 pub type Counters = Array<Counter, ANY, INNER>;
+pub type RuleCounters = Array<RuleCounter, ANY, INNER>;
 pub type Endpoints4 = Array<Bucket4, ANY, INNER>;
 pub type Endpoints6 = Array<Bucket6, ANY, INNER>;
 
@@ -58,6 +70,30 @@ pub static VG_ENDPOINTS6: ArrayOfMaps<Endpoints6, 2> = ArrayOfMaps::new();
 pub static VG_REASONS: PerCpuArray<Counter, { REASON_SLOTS as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static VG_ICMP_RATE: Array<RateState, PORTS> = Array::new();
+#[btf_map]
+pub static VG_SECURITY: Array<Security, PORTS> = Array::new();
+#[btf_map]
+pub static VG_RULES4: ArrayOfMaps<Blocks, RULE_SETS> = ArrayOfMaps::new();
+#[btf_map]
+pub static VG_RULES6: ArrayOfMaps<Blocks, RULE_SETS> = ArrayOfMaps::new();
+#[btf_map]
+pub static VG_RULE_COUNTS: ArrayOfMaps<RuleCounters, RULE_SETS> = ArrayOfMaps::new();
+#[btf_map]
+pub static VG_FLOWS4: HashMap<FlowKey4, Flow, FLOWS> = HashMap::new();
+#[btf_map]
+pub static VG_FLOWS6: HashMap<FlowKey6, Flow, FLOWS> = HashMap::new();
+#[btf_map]
+pub static VG_HALF_OPEN4: LruHashMap<FlowKey4, Flow, HALF_OPEN> = LruHashMap::new();
+#[btf_map]
+pub static VG_HALF_OPEN6: LruHashMap<FlowKey6, Flow, HALF_OPEN> = LruHashMap::new();
+#[btf_map]
+pub static VG_DENIED4: LruHashMap<FlowKey4, Denied, DENIED> = LruHashMap::new();
+#[btf_map]
+pub static VG_DENIED6: LruHashMap<FlowKey6, Denied, DENIED> = LruHashMap::new();
+#[btf_map]
+pub static VG_FRAGMENTS4: LruHashMap<FragmentKey4, Fragment, FRAGMENTS> = LruHashMap::new();
+#[btf_map]
+pub static VG_FRAGMENTS6: LruHashMap<FragmentKey6, Fragment, FRAGMENTS> = LruHashMap::new();
 
 /// The port of an interface.
 #[inline(always)]

@@ -115,6 +115,8 @@ pub trait Hook: EbpfContext + Copy {
     fn pop_tag(self) -> bool;
     /// Makes the headers linear where they are not.
     fn linearise(self);
+    /// Makes more of the packet linear: headers of unusual length.
+    fn linearise_more(self);
     /// Whether a packet of `len` bytes at layer 3 fits an interface with that MTU.
     fn fits(self, port: &Port, len: u32) -> bool;
     /// The mark that the host's network stack gave the packet, which it has no more afterwards.
@@ -196,6 +198,9 @@ impl Hook for Xdp {
     fn linearise(self) {}
 
     #[inline(always)]
+    fn linearise_more(self) {}
+
+    #[inline(always)]
     fn fits(self, port: &Port, len: u32) -> bool {
         len <= port.mtu
     }
@@ -246,6 +251,20 @@ pub struct Tc(pub *mut __sk_buff);
 impl EbpfContext for Tc {
     fn as_ptr(&self) -> *mut c_void {
         self.0.cast()
+    }
+}
+
+impl Tc {
+    /// Makes `headers` bytes linear, or as many as there are.
+    #[inline(always)]
+    fn pull(self, headers: usize) {
+        let (linear, all) = (self.packet().len(), self.frame_len());
+        if linear < headers && linear < all {
+            let want = if all < headers { all } else { headers };
+            // SAFETY: the context is valid; every packet pointer is made anew afterwards. Where it
+            // fails the packet stays short and is refused.
+            unsafe { bpf_skb_pull_data(self.0, want as u32) };
+        }
     }
 }
 
@@ -305,13 +324,13 @@ impl Hook for Tc {
 
     #[inline(always)]
     fn linearise(self) {
-        const HEADERS: usize = ETH_LEN + 40 + 20;
-        let (linear, all) = (self.packet().len(), self.frame_len());
-        if linear < HEADERS && linear < all {
-            let want = if all < HEADERS { all } else { HEADERS };
-            // SAFETY: as in `pop_tag`. Where it fails the packet stays short and is refused.
-            unsafe { bpf_skb_pull_data(self.0, want as u32) };
-        }
+        self.pull(ETH_LEN + 40 + 20);
+    }
+
+    #[inline(always)]
+    fn linearise_more(self) {
+        // The longest headers of IPv4 and TCP, or those that an ICMP error quotes behind its own.
+        self.pull(ETH_LEN + 192);
     }
 
     #[inline(always)]

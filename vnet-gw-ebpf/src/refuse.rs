@@ -237,8 +237,8 @@ fn error6<H: Hook>(
 ) -> Option<Reason> {
     const AT: usize = ETH_LEN + 40;
     // RFC 4443, section 2.4 (e).
-    let upper = extension::follow(hook.packet(), ip.upper)?;
-    if (subnet.gateway6 == Addr6 { hi: 0, lo: 0 }) || upper.later_fragment {
+    let upper = extension::follow::<true>(hook.packet(), ip.upper).upper?;
+    if (subnet.gateway6 == Addr6 { hi: 0, lo: 0 }) {
         return None;
     }
     if upper.protocol == ICMPV6 && hook.packet().byte(upper.at).is_none_or(|kind| kind < 128) {

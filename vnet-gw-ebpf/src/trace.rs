@@ -18,6 +18,21 @@ pub const AT_ETHERNET: u32 = 0;
 pub const AT_IP: u32 = 1;
 pub const AT_ROUTE: u32 = 2;
 pub const AT_ENDPOINT: u32 = 3;
+pub const AT_NSG: u32 = 4;
+
+/// What decided in the step of security groups.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum Decided {
+    /// A flow that came about.
+    Flow = 1,
+    /// Rules, or a flow that they admitted a moment ago.
+    Rules = 2,
+    /// The flow of the packet that an ICMP error quotes.
+    Related = 3,
+    /// The first fragment.
+    Fragment = 4,
+}
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -37,6 +52,8 @@ pub struct Facts {
     scope: u32,
     endpoint_port: u32,
     table: u32,
+    /// One of [`Decided`].
+    decided: u32,
     /// The program's return value, where it is not refused.
     action_code: u32,
     /// 0, or the reason's number plus one.
@@ -97,6 +114,14 @@ pub fn endpoint(port: u32, mac: u64) {
         facts.reached = AT_ENDPOINT;
         facts.endpoint_port = port;
         facts.mac = mac;
+    }
+}
+
+#[inline(always)]
+pub fn nsg(decided: Decided) {
+    if let Some(facts) = facts() {
+        facts.reached = AT_NSG;
+        facts.decided = decided as u32;
     }
 }
 
@@ -189,6 +214,12 @@ fn log_steps<H: Hook>(hook: H, id: u32) {
             cpu,
             facts.endpoint_port,
             vnet_gw_common::mac_from_u64(facts.mac)
+        );
+    }
+    if facts.reached >= AT_NSG {
+        info!(
+            &hook,
+            "trace port={} cpu={} step=nsg decided={}", id, cpu, facts.decided
         );
     }
     info!(

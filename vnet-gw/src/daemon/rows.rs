@@ -67,6 +67,8 @@ pub(super) fn datapath(stats: Stats) -> DatapathStatus {
         routes: tables.clone().map(|table| table.routes).sum(),
         endpoints: stats.endpoints4 + stats.endpoints6,
         bytes: stats.endpoint_bytes
+            + stats.rule_sets.bytes
+            + stats.rule_sets.counter_bytes
             + tables
                 .clone()
                 .map(|table| table.table_bytes + table.counter_bytes)

@@ -74,6 +74,8 @@ pub enum DatapathError {
         limit: usize,
     },
 
+    #[error("networkSecurityGroup {group}: {why}")]
+    RuleSet { group: String, why: String },
     #[error("subnet {subnet}: {family} table: {why}")]
     Table {
         subnet: String,

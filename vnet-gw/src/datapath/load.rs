@@ -15,7 +15,9 @@ use aya_obj::generated::bpf_map_type::{self, *};
 use vnet_gw_common::{
     Counter,
     endpoint::EndpointsWord,
-    maps::{self, MAX_PORTS, MAX_SCOPES, MAX_TABLES},
+    flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
+    maps::{self, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES},
+    nsg::Security,
     port::{Port, RateState, Settings, Subnet},
     verdict::REASON_SLOTS,
 };
@@ -48,6 +50,12 @@ pub(super) struct Maps {
     pub(super) counters: [Pinned; 2],
     pub(super) endpoints: [Pinned; 2],
     pub(super) reasons: Pinned,
+    pub(super) security: Pinned,
+    pub(super) rules: [Pinned; 2],
+    pub(super) rule_counters: Pinned,
+    pub(super) flows: [Pinned; 2],
+    pub(super) half_open: [Pinned; 2],
+    pub(super) denied: [Pinned; 2],
     /// Rows of every counter map.
     pub(super) cpus: u32,
     settings: Mapping,
@@ -113,6 +121,16 @@ impl Pinned {
         self.map.info().entries
     }
 
+    /// Another descriptor of it.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd, DatapathError> {
+        let duplicate = self.map.fd().try_clone_to_owned();
+        duplicate.map_err(self.failed("opening it again"))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Puts inner maps into an outer one. When it returns, no packet is being looked up in what
     /// was there before.
     pub(super) fn set_inner(&self, inner: &[(u32, &Map)]) -> Result<(), DatapathError> {
@@ -146,20 +164,27 @@ impl Pinned {
 struct Shape {
     name: &'static str,
     kind: bpf_map_type,
+    key_size: usize,
     value_size: usize,
+    /// 0: as many as were configured when it was made.
     entries: u32,
 }
 
 const fn shape<V>(name: &'static str, kind: bpf_map_type, entries: u32) -> Shape {
+    keyed::<u32, V>(name, kind, entries)
+}
+
+const fn keyed<K, V>(name: &'static str, kind: bpf_map_type, entries: u32) -> Shape {
     Shape {
         name,
         kind,
+        key_size: size_of::<K>(),
         value_size: size_of::<V>(),
         entries,
     }
 }
 
-const SHAPES: [Shape; 17] = [
+const SHAPES: [Shape; 29] = [
     shape::<Settings>(maps::SETTINGS, BPF_MAP_TYPE_ARRAY, 1),
     shape::<u32>(maps::PORT_BY_IF, BPF_MAP_TYPE_ARRAY, maps::IFINDEX_DIRECT),
     shape::<u32>(maps::PORT_BY_IF_FAR, BPF_MAP_TYPE_HASH, MAX_PORTS),
@@ -178,6 +203,22 @@ const SHAPES: [Shape; 17] = [
     shape::<u32>(maps::ENDPOINTS6, BPF_MAP_TYPE_ARRAY_OF_MAPS, 2),
     shape::<Counter>(maps::REASONS, BPF_MAP_TYPE_PERCPU_ARRAY, REASON_SLOTS),
     shape::<RateState>(maps::ICMP_RATE, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
+    shape::<Security>(maps::SECURITY, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
+    shape::<u32>(maps::RULES4, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_RULE_SETS),
+    shape::<u32>(maps::RULES6, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_RULE_SETS),
+    shape::<u32>(
+        maps::RULE_COUNTERS,
+        BPF_MAP_TYPE_ARRAY_OF_MAPS,
+        MAX_RULE_SETS,
+    ),
+    keyed::<FlowKey4, Flow>(maps::FLOWS4, BPF_MAP_TYPE_HASH, 0),
+    keyed::<FlowKey6, Flow>(maps::FLOWS6, BPF_MAP_TYPE_HASH, 0),
+    keyed::<FlowKey4, Flow>(maps::HALF_OPEN4, BPF_MAP_TYPE_LRU_HASH, 0),
+    keyed::<FlowKey6, Flow>(maps::HALF_OPEN6, BPF_MAP_TYPE_LRU_HASH, 0),
+    keyed::<FlowKey4, Denied>(maps::DENIED4, BPF_MAP_TYPE_LRU_HASH, maps::MAX_DENIED),
+    keyed::<FlowKey6, Denied>(maps::DENIED6, BPF_MAP_TYPE_LRU_HASH, maps::MAX_DENIED),
+    keyed::<FragmentKey4, Fragment>(maps::FRAGMENTS4, BPF_MAP_TYPE_LRU_HASH, maps::MAX_FRAGMENTS),
+    keyed::<FragmentKey6, Fragment>(maps::FRAGMENTS6, BPF_MAP_TYPE_LRU_HASH, maps::MAX_FRAGMENTS),
 ];
 
 impl Maps {
@@ -204,6 +245,12 @@ impl Maps {
             counters: [open(maps::COUNTERS4)?, open(maps::COUNTERS6)?],
             endpoints: [open(maps::ENDPOINTS4)?, open(maps::ENDPOINTS6)?],
             reasons: open(maps::REASONS)?,
+            security: open(maps::SECURITY)?,
+            rules: [open(maps::RULES4)?, open(maps::RULES6)?],
+            rule_counters: open(maps::RULE_COUNTERS)?,
+            flows: [open(maps::FLOWS4)?, open(maps::FLOWS6)?],
+            half_open: [open(maps::HALF_OPEN4)?, open(maps::HALF_OPEN6)?],
+            denied: [open(maps::DENIED4)?, open(maps::DENIED6)?],
             cpus,
             settings: settings
                 .map
@@ -242,6 +289,15 @@ impl Maps {
         self.setting(AT).swap(word, Ordering::Release) != word
     }
 
+    /// Whether refused flows are remembered, for the flow log.
+    pub(super) fn set_flow_log(&self, on: bool) {
+        const BURST: usize = std::mem::offset_of!(Settings, icmp_burst);
+        const { assert!(std::mem::offset_of!(Settings, flags) == BURST + 4) };
+        let flags = if on { Settings::FLOW_LOG } else { 0 };
+        self.setting(BURST)
+            .store(pair(ICMP_BURST, flags), Ordering::Relaxed);
+    }
+
     /// Waits until every packet that is under way now has left the programs: puts an endpoint
     /// table where it is already, since an update of an outer map ends with such a wait.
     pub(super) fn grace(&self) -> Result<(), DatapathError> {
@@ -259,8 +315,9 @@ impl Maps {
         const { assert!(BURST.is_multiple_of(8) && std::mem::offset_of!(Settings, cpus) == 4) };
         self.setting(RATE)
             .store(ICMP_INTERVAL_NS, Ordering::Relaxed);
+        let flags = (self.setting(BURST).load(Ordering::Relaxed) >> 32) as u32;
         self.setting(BURST)
-            .store(pair(ICMP_BURST, 0), Ordering::Relaxed);
+            .store(pair(ICMP_BURST, flags), Ordering::Relaxed);
         // Last: a version in place says that the rest is, too.
         self.setting(0)
             .store(pair(maps::ABI_VERSION, self.cpus), Ordering::Release);
@@ -302,9 +359,9 @@ fn open_map(
     let info = map.info();
     let devmap = shape.kind == BPF_MAP_TYPE_DEVMAP && info.value_size == 4;
     let fits = info.kind == shape.kind as u32
-        && info.key_size == 4
+        && info.key_size as usize == shape.key_size
         && (info.value_size as usize == shape.value_size || devmap)
-        && info.entries == shape.entries;
+        && (info.entries == shape.entries || shape.entries == 0);
     if !fits {
         return Err(DatapathError::MapShape {
             instance: instance.name.clone(),
@@ -396,6 +453,7 @@ pub(super) fn remove_programs(path: &Path) -> Result<usize, DatapathError> {
 pub(super) fn open(
     instance: &Instance,
     directory: &Directory,
+    flows: u32,
 ) -> Result<(Maps, Programs), DatapathError> {
     check_version(instance, directory)?;
     // The object by its content: what was built from the same sources need not be loaded again, and
@@ -404,7 +462,7 @@ pub(super) fn open(
     let programs = match Programs::open(path.clone()) {
         Ok(programs) => programs,
         Err(_) => {
-            load(directory, &path)?;
+            load(directory, &path, flows)?;
             Programs::open(path.clone()).map_err(|source| DatapathError::Pin {
                 operation: "opening",
                 path,
@@ -445,9 +503,17 @@ fn check_version(instance: &Instance, directory: &Directory) -> Result<(), Datap
 }
 
 /// Loads the embedded object over the pinned maps (creating those that are missing) and pins its
-/// programs.
-fn load(directory: &Directory, path: &Path) -> Result<(), DatapathError> {
+/// programs. `flows`: of each family, where the maps are new.
+fn load(directory: &Directory, path: &Path, flows: u32) -> Result<(), DatapathError> {
     let mut loader = EbpfLoader::new();
+    for (name, entries) in [
+        (maps::FLOWS4, flows),
+        (maps::FLOWS6, flows),
+        (maps::HALF_OPEN4, maps::half_open_flows(flows)),
+        (maps::HALF_OPEN6, maps::half_open_flows(flows)),
+    ] {
+        loader.map_max_entries(name, entries);
+    }
     for shape in &SHAPES {
         loader.map_pin_path(shape.name, directory.map(shape.name));
     }
@@ -482,7 +548,7 @@ fn load(directory: &Directory, path: &Path) -> Result<(), DatapathError> {
 }
 
 /// FNV-1a, 64 bits.
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -220,7 +220,7 @@ pub(super) fn bytes<T: Pod>(values: &[T]) -> &[u8] {
 }
 
 /// The bytes of values that a map operation fills.
-fn bytes_mut<T: Pod>(values: &mut [T]) -> &mut [u8] {
+pub(super) fn bytes_mut<T: Pod>(values: &mut [T]) -> &mut [u8] {
     // SAFETY: `Pod` promises that every byte of `T` is initialised, and that every bit pattern is a
     // value of it.
     unsafe { slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }

@@ -4,10 +4,11 @@
 //! module gets it there so that at every moment each packet meets the old state or the new one:
 //!
 //! 1. everything is planned; an image that cannot be held changes nothing;
-//! 2. new ports, then new endpoints, since routes may lead there;
-//! 3. route tables: built beside and swapped, or edited in place (see `tables`);
-//! 4. ports that changed, which may use another table now;
-//! 5. what is gone: ports, endpoints, and after a grace period the tables they used.
+//! 2. security rules, and which of them a port has (see `security`);
+//! 3. new ports, then new endpoints, since routes may lead there;
+//! 4. route tables: built beside and swapped, or edited in place (see `tables`);
+//! 5. ports that changed, which may use another table now;
+//! 6. what is gone: ports, endpoints, and after a grace period the tables and rules they used.
 //!
 //! Everything is pinned (see `pins`), so forwarding goes on without us. A restart reads back which
 //! id belongs to which resource, by hash, and compares the rest with the first image it is given.
@@ -20,6 +21,7 @@ mod clsact;
 mod down;
 mod endpoints;
 mod error;
+pub(crate) mod flows;
 mod internet;
 mod load;
 mod map;
@@ -30,18 +32,20 @@ mod ports;
 mod reconcile;
 mod report;
 mod scopes;
+mod security;
 mod sys;
 mod tables;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Instant,
 };
 
-use vnet_gw_common::{Counter, verdict::Reason};
-use vnet_gw_core::{compile::Image, model::ResourceId};
+use vnet_gw_common::{Counter, maps::DEFAULT_FLOWS, verdict::Reason};
+use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
+pub use self::flows::{DeniedFlow, FlowNames, FlowRow, FlowTables, PortName, Scan};
 use self::{
     attach::Attacher,
     endpoints::{EndpointTables, Wanted},
@@ -51,6 +55,7 @@ use self::{
     pins::Directory,
     ports::{Place, Places, PortIds, Ports, Which},
     scopes::Scopes,
+    security::{RuleSets, RuleSetsPlan},
     tables::{Tables, TablesPlan},
 };
 pub use self::{
@@ -89,6 +94,7 @@ pub struct Datapath {
     maps: Maps,
     programs: Programs,
     scopes: Scopes,
+    security: RuleSets,
     tables: Tables,
     ports: Ports,
     endpoints: EndpointTables,
@@ -128,10 +134,21 @@ impl Datapath {
         hook: HookChoice,
         features: Features,
     ) -> Result<Self, DatapathError> {
+        Self::open_for(instance, hook, features, DEFAULT_FLOWS)
+    }
+
+    /// [`Self::open_with`], with room for `flows` of each family where the maps are new.
+    pub fn open_for(
+        instance: &Instance,
+        hook: HookChoice,
+        features: Features,
+        flows: u32,
+    ) -> Result<Self, DatapathError> {
         let directory = Directory::create(instance)?;
-        let (maps, programs) = load::open(instance, &directory)?;
+        let (maps, programs) = load::open(instance, &directory, flows)?;
         Ok(Self {
             scopes: Scopes::read(&maps)?,
+            security: RuleSets::read(&maps)?,
             tables: Tables::read(&maps)?,
             ports: Ports::read(&maps)?,
             endpoints: EndpointTables::read(&maps)?,
@@ -192,7 +209,13 @@ impl Datapath {
         let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
         let port_ids = self.ports.plan(&self.internet.wanted(&image))?;
         let plan = self.tables.plan(&image, &mut self.scopes, &self.maps)?;
-        let places = self.places(&image, &port_ids, &plan)?;
+        let rules = self.security.plan(&image, &port_ids, &self.maps)?;
+        let mut places = self.places(&image, &port_ids, &plan)?;
+        for nic in &rules.flushed {
+            if let Some(place) = places.get_mut(nic) {
+                place.generation = place.generation.wrapping_add(1);
+            }
+        }
         let endpoints_same = port_ids == self.port_ids
             && self
                 .image
@@ -207,7 +230,7 @@ impl Datapath {
         self.unfinished = true;
         self.image = Some(image.clone());
         self.port_ids = port_ids;
-        let ports_went = self.carry_out(&image, plan, &places, &devices, report)?;
+        let ports_went = self.carry_out(&image, plan, rules, &places, &devices, report)?;
         report.in_force = start.elapsed();
         self.settle(ports_went)?;
         self.unfinished = false;
@@ -243,8 +266,9 @@ impl Datapath {
         let mut places = Places::new();
         for (nic, port) in self.internet.wanted(image).iter() {
             let internet = is_internet(nic);
+            let id = port_ids.get(nic).copied().unwrap_or(0);
             let place = Place {
-                id: port_ids.get(nic).copied().unwrap_or(0),
+                id,
                 scope: if internet {
                     0
                 } else {
@@ -252,6 +276,7 @@ impl Datapath {
                 },
                 table: self.tables.id(plan, &port.subnet).unwrap_or(0),
                 internet,
+                generation: self.ports.generation(nic, id),
             };
             places.insert(nic.clone(), place);
         }
@@ -263,6 +288,7 @@ impl Datapath {
         &mut self,
         image: &Image,
         plan: TablesPlan,
+        rules: RuleSetsPlan,
         places: &Places,
         devices: &Netdevs,
         report: &mut ApplyReport,
@@ -274,6 +300,7 @@ impl Datapath {
             tables,
             scopes,
             internet,
+            security,
             ..
         } = self;
         let wanted = internet.wanted(image);
@@ -284,6 +311,7 @@ impl Datapath {
             choice: self.choice,
         };
         scopes.write(maps)?;
+        report.rule_sets_changed += security.carry_out(rules, maps)?;
         let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
         report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
         tables.carry_out(plan, maps, report)?;
@@ -293,18 +321,24 @@ impl Datapath {
         report.ports_changed += new.changed + changed.changed + gone;
         report.endpoints_rebuilt |= endpoints.remove(maps, &self.wanted)?;
         tables.forget_unknown();
+        security.forget_unknown(maps, &self.port_ids)?;
         self.programs.forget_others(&self.directory)?;
         Ok(gone > 0)
     }
 
     /// Once no packet can be using what was taken out: frees it.
     fn settle(&mut self, ports_went: bool) -> Result<(), DatapathError> {
-        if ports_went || self.tables.owes_grace() || self.endpoints.owes_grace() {
+        if ports_went
+            || self.tables.owes_grace()
+            || self.endpoints.owes_grace()
+            || self.security.owes_grace()
+        {
             self.maps.grace()?;
             self.scopes.rested();
         }
         self.tables.finish(&self.maps)?;
         self.endpoints.finish(&self.maps)?;
+        self.security.finish(&self.maps)?;
         self.ports.rested();
         let mut used: BTreeSet<u32> = self.tables.used_scopes();
         used.extend(self.endpoints.used_scopes());
@@ -329,6 +363,29 @@ impl Datapath {
         Ok(counters)
     }
 
+    /// How often each security rule decided, in the order in which rules are asked.
+    pub fn rule_hits(&self) -> BTreeMap<RuleSetId, Vec<RuleHits>> {
+        self.security.hits()
+    }
+
+    /// The flow tables, for a thread of its own.
+    pub fn flow_tables(&self) -> Result<FlowTables, DatapathError> {
+        FlowTables::open(&self.maps)
+    }
+
+    /// Whom the ids in flows stand for, as things are now.
+    pub fn flow_names(&self) -> FlowNames {
+        FlowNames {
+            ports: self.ports.names(),
+            rules: self.security.names(),
+        }
+    }
+
+    /// Whether refused flows are remembered, for the flow log.
+    pub fn set_flow_log(&self, on: bool) {
+        self.maps.set_flow_log(on);
+    }
+
     /// Every port of the image, ordered by networkInterface.
     pub fn ports(&self) -> Vec<PortStatus> {
         // Without the list, what is known of the ports still counts.
@@ -349,6 +406,7 @@ impl Datapath {
         let (endpoints4, endpoints6, endpoint_bytes) = self.endpoints.size();
         Stats {
             tables: self.tables.stats(),
+            rule_sets: self.security.stats(),
             endpoints4,
             endpoints6,
             endpoint_bytes,

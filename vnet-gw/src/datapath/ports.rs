@@ -2,7 +2,10 @@
 
 mod entry;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use vnet_gw_common::{
     maps::{IFINDEX_DIRECT, MAX_PORTS},
@@ -17,6 +20,7 @@ use self::entry::veth_needs;
 use super::{
     DatapathError,
     attach::Attacher,
+    flows::PortName,
     internet::Wanted,
     load::Maps,
     mirror::{Ids, Kind, Mirror},
@@ -63,6 +67,8 @@ pub(super) struct Place {
     pub(super) table: u32,
     /// It is the internet port.
     pub(super) internet: bool,
+    /// Of its flows; see [`Ports::generation`].
+    pub(super) generation: u32,
 }
 
 pub(super) type Places = BTreeMap<ResourceId, Place>;
@@ -127,6 +133,19 @@ impl Ports {
             ids.insert(nic.clone(), id);
         }
         Ok(ids)
+    }
+
+    /// The generation of a NIC's flows: what it has, or one that no earlier NIC with its id had, as
+    /// far as a clock can tell.
+    pub(super) fn generation(&self, nic: &ResourceId, id: u32) -> u32 {
+        if let Some(entry) = self.by_nic.get(nic) {
+            return entry.place.generation;
+        }
+        let held = self.ports.held().get(&id);
+        match held.filter(|port| port.nic_hash == nic.stable_hash()) {
+            Some(port) => port.generation,
+            None => now_hashed(),
+        }
     }
 
     /// Brings the ports in `which` into service as the image has them, or follows what became of
@@ -405,6 +424,19 @@ impl Ports {
         self.ports.set(&maps.ports, entry.place.id, value).map(drop)
     }
 
+    /// The NICs, by port id.
+    pub(super) fn names(&self) -> BTreeMap<u32, PortName> {
+        let of = |(nic, entry): (&ResourceId, &Entry)| {
+            let name = PortName {
+                nic: nic.clone(),
+                vnet: entry.image.vnet.clone(),
+                mac: entry.image.mac,
+            };
+            (entry.place.id, name)
+        };
+        self.by_nic.iter().map(of).collect()
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut all = Vec::new();
         for (nic, entry) in &self.by_nic {
@@ -460,6 +492,12 @@ impl Ports {
         };
         self.by_nic.iter().map(of).collect()
     }
+}
+
+fn now_hashed() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = now.map_or(0, |since| since.as_micros() as u64);
+    (micros.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 fn trace_flag(every: Option<u32>) -> u32 {

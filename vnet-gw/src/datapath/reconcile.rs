@@ -130,6 +130,17 @@ impl Datapath {
         drift
             .differences
             .extend(note(&mut drift.failed, "endpoints", endpoints).unwrap_or_default());
+        let rules = self.security.mend(&self.maps);
+        drift
+            .differences
+            .extend(note(&mut drift.failed, "security rules", rules).unwrap_or_default());
+        let swept = self.security.sweep(&self.maps);
+        for id in note(&mut drift.failed, "rules that belong to nothing", swept).unwrap_or_default()
+        {
+            drift
+                .orphans
+                .push(format!("rule set {id} belonged to no port; removed"));
+        }
         let tables = self.tables.mend(&self.maps);
         drift
             .differences

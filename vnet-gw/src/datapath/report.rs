@@ -1,10 +1,10 @@
 //! What the datapath tells about itself: plain values, ready to print or to serialise.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_gw_common::{Counter, verdict::Reason};
-use vnet_gw_core::model::ResourceId;
+use vnet_gw_core::model::{Access, ResourceId};
 
 /// What [`Datapath::apply`](super::Datapath::apply) did. All zero where the image was in force
 /// already.
@@ -20,6 +20,8 @@ pub struct ApplyReport {
     pub tables_edited: usize,
     /// Routes that came, went or got another action, over all tables.
     pub routes_changed: usize,
+    /// Sets of security rules that came, went or changed.
+    pub rule_sets_changed: usize,
     /// Whether the endpoint tables were built anew.
     pub endpoints_rebuilt: bool,
     /// Ports that are in the image but not in service, and other things worth telling, one line
@@ -212,9 +214,34 @@ pub struct TableStats {
     pub counter_bytes: u64,
 }
 
+/// How often a security rule decided, since the set it is in was first in force. Counts stay with
+/// the rule's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleHits {
+    pub name: Arc<str>,
+    pub priority: u16,
+    pub access: Access,
+    /// Flows that it admitted, or packets that it refused.
+    pub hits: u64,
+    /// How long ago the last time was.
+    pub last: Option<Duration>,
+}
+
+/// The sets of security rules in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleSetStats {
+    pub sets: usize,
+    pub rules: usize,
+    /// Bytes of both families' forms.
+    pub bytes: u64,
+    /// Bytes of their counters, all CPUs.
+    pub counter_bytes: u64,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub tables: Vec<TableStats>,
+    pub rule_sets: RuleSetStats,
     pub endpoints4: usize,
     pub endpoints6: usize,
     /// Bytes of both endpoint tables in use.

@@ -262,6 +262,54 @@ pub(super) unsafe fn batch(
     Ok(unsafe { attr.batch.count } as usize)
 }
 
+/// What one call read of a hash.
+pub(super) struct Batch {
+    pub(super) count: usize,
+    /// Where to go on; `None` at the end.
+    pub(super) next: Option<u32>,
+}
+
+/// Reads up to `count` elements of a hash from the kernel's bucket `from` on.
+///
+/// # Errors
+/// Also where `keys` or `values` has no room for so many.
+pub(super) fn read_hash(
+    map: &OwnedFd,
+    from: Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: usize,
+) -> io::Result<Batch> {
+    let info = map_info(map.as_fd())?;
+    if keys.len() < count * info.key_size as usize
+        || values.len() < count * (info.value_size as usize).next_multiple_of(8)
+    {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let (start, mut next) = (from.unwrap_or(0), 0u32);
+    let mut attr = attr();
+    if from.is_some() {
+        attr.batch.in_batch = (&raw const start) as u64;
+    }
+    attr.batch.out_batch = (&raw mut next) as u64;
+    attr.batch.keys = keys.as_mut_ptr() as u64;
+    attr.batch.values = values.as_mut_ptr() as u64;
+    attr.batch.count = count as u32;
+    attr.batch.map_fd = number(map.as_fd());
+    // SAFETY: both buffers hold `count` elements, as was checked, and a hash's position is a number
+    // of four bytes.
+    let end = match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) } {
+        Ok(_) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(Batch {
+        // SAFETY: an integer in every variant of the union.
+        count: unsafe { attr.batch.count } as usize,
+        next: (!end).then_some(next),
+    })
+}
+
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
 }

@@ -213,6 +213,7 @@ impl DatapathMetrics {
     fn tables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Stats {
             tables,
+            rule_sets,
             endpoints4,
             endpoints6,
             endpoint_bytes,
@@ -247,10 +248,28 @@ impl DatapathMetrics {
             }),
         )?;
         let sum = |bytes: fn(&crate::datapath::TableStats) -> u64| tables.iter().map(bytes).sum();
-        let memory: [(&str, u64); 3] = [
+        gauge(
+            encoder,
+            Family::new(
+                "security_rule_sets",
+                "Sets of security rules in the kernel: a group in one direction and place.",
+            ),
+            Some(rule_sets.sets as u64),
+        )?;
+        gauge(
+            encoder,
+            Family::new(
+                "security_rules",
+                "Security rules in the kernel, over all sets.",
+            ),
+            Some(rule_sets.rules as u64),
+        )?;
+        let memory: [(&str, u64); 5] = [
             ("routes", sum(|table| table.table_bytes)),
             ("counters", sum(|table| table.counter_bytes)),
             ("endpoints", *endpoint_bytes),
+            ("rules", rule_sets.bytes),
+            ("rule_counters", rule_sets.counter_bytes),
         ];
         gauges(
             encoder,

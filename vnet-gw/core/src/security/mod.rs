@@ -6,6 +6,7 @@
 //! the data path. [`RuleSets`] makes them of a topology, [`evaluate`] is the truth about what one
 //! says of a packet, and [`effective_security_groups`] shows them as Azure does.
 
+pub mod classifier;
 mod default_rules;
 mod effective;
 mod evaluate;

@@ -18,6 +18,21 @@ pub struct RuleSetId {
     pub context: u64,
 }
 
+impl RuleSetId {
+    /// The same in every build and version, as [`ResourceId::stable_hash`]: how a restarted daemon
+    /// knows its rule sets again. Never 0.
+    pub const fn stable_hash(&self) -> u64 {
+        let direction = match self.direction {
+            Direction::Inbound => 0,
+            Direction::Outbound => 1,
+        };
+        let hash = (self.group.stable_hash() ^ direction).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ self.context.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let hash = (hash ^ hash >> 32).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        if hash == 0 { 1 } else { hash }
+    }
+}
+
 /// The rules of one direction of a group, in the order of priority; the first that matches decides.
 /// The last is `DenyAllInBound` or `DenyAllOutBound`, which matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]

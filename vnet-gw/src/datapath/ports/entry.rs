@@ -121,6 +121,9 @@ impl Entry {
         set(self.place.internet, Port::INTERNET);
         set(v4.is_some(), Port::HAS_V4);
         set(v6.is_some(), Port::HAS_V6);
+        let security = &self.image.security;
+        let secured = !security.inbound.is_empty() || !security.outbound.is_empty();
+        set(secured, Port::SECURED);
         set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);
         // The far side of a gateway's port is the worker's, which reads what the device sends.
         let peer = !self.image.gateway && device.is_some_and(Netdev::redirects_to_peer);
@@ -136,7 +139,7 @@ impl Entry {
             flags,
             nic_hash: nic.stable_hash(),
             trace_every: self.trace_every.unwrap_or(0),
-            reserved: 0,
+            generation: self.place.generation,
         }
     }
 }
