@@ -30,8 +30,8 @@ pub struct State {
     /// Documents that the data path does not carry as they are, or not yet. Whoever carries them out
     /// keeps this.
     pub unsettled: Arc<BTreeMap<ResourceId, ProvisioningState>>,
-    /// Who refers to whom, worked out when it is first shown. A clone of a state starts without.
-    pub references: References,
+    /// Who refers to whom in the topology, worked out when it is first shown.
+    pub references: Arc<References>,
 }
 
 impl State {

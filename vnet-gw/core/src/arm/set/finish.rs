@@ -44,10 +44,14 @@ impl ChangeSet<'_> {
         read.extend(fresh);
         self.check_in_use(&read)?;
         if let Some(topology) = self.settle_again(&read) {
+            let references = Arc::clone(&self.base.references);
             let written = self.write_back(&topology, &BTreeSet::new());
             read.extend(self.read(&written)?);
             self.forget_what_is_as_it_was();
-            return Ok(self.applied(Some((topology, read))));
+            let mut applied = self.applied(Some((topology, read)));
+            // What concerns nobody else refers to nobody else than before.
+            applied.state.references = references;
+            return Ok(applied);
         }
         let mut topology = settle(read.values().map(|read| &**read))?;
         let keyed = self.make_keys(&topology);
@@ -294,6 +298,7 @@ impl ChangeSet<'_> {
         };
         if let Some((topology, read)) = settled {
             state.topology = Arc::new(topology);
+            state.references = Arc::default();
             state.read = read;
         }
         if !self.documents.is_empty() {

@@ -10,7 +10,7 @@ use super::{
     support::*,
 };
 use crate::{
-    arm::{Change, State},
+    arm::{Change, NoLive, State, Target, view::show},
     compile::{CompileOptions, Compiled, Image, compile, compile_again},
     model::{Topology, settle, settle_again},
 };
@@ -107,6 +107,19 @@ fn what_is_settled_and_compiled_again_is_as_if_from_nothing() {
             let state = &world.state;
             let whole = settled(state);
             assert_eq!(*state.topology, whole, "seed {seed}, {turn}: {changes:#?}");
+            if Arc::ptr_eq(&state.references, &old.references) && !applied.written.is_empty() {
+                let fresh = State {
+                    references: Arc::default(),
+                    ..state.clone()
+                };
+                for document in state.documents.values() {
+                    let target = Target::known(document.kind, &document.id);
+                    assert_eq!(
+                        show(state, &target, &NoLive),
+                        show(&fresh, &target, &NoLive)
+                    );
+                }
+            }
             let changed = applied.written.iter().chain(&applied.removed);
             let changed: BTreeSet<_> = changed.chain(&applied.keys).collect();
             let read = changed.into_iter().map(|id| {

@@ -16,9 +16,9 @@ use crate::model::{ResourceId, Topology};
 const SEARCHES: u32 = 8;
 
 /// Who refers to whom in a [`State`](crate::arm::State). A list that shows back references makes an
-/// index, once a state, because it would otherwise search everything for each of its rows; what is
-/// shown after a change is one resource of a new state, and searched for. A clone starts without,
-/// because it is made to be changed.
+/// index, because it would otherwise search everything for each of its rows. States share it for as
+/// long as nobody refers to anybody else; what is shown after a change that may be of that kind is
+/// one resource, and searched for.
 #[derive(Default)]
 pub struct References {
     index: OnceLock<Index>,
@@ -129,12 +129,6 @@ impl References {
             return made;
         }
         Some(self.index.get_or_init(|| Index::new(topology)))
-    }
-}
-
-impl Clone for References {
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }
 

@@ -137,9 +137,11 @@ fn back_references_are_searched_once() {
         users[0]["id"],
         format!("{}/ipConfigurations/c", id("networkInterfaces/nic0"))
     );
-    // A state that is made from this one knows its own.
-    let mut changed = state.clone();
-    changed.topology = Arc::default();
+    let changed = State {
+        topology: Arc::default(),
+        references: Arc::default(),
+        ..state.clone()
+    };
     let subnet = shown(&changed, "virtualNetworks/Net/subnets/S");
     assert_eq!(subnet["properties"].get("ipConfigurations"), None);
 }
