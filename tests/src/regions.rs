@@ -88,7 +88,8 @@ pub fn bed(hook: Hook) -> MutexGuard<'static, Bed> {
     bed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn start(hook: Hook) -> Result<Bed> {
+/// A bed of one's own.
+pub fn start(hook: Hook) -> Result<Bed> {
     Bed::start_with(&template(), hook, &["--ephemeral"], |host, workloads| {
         let narrow = workloads.iter().find(|workload| workload.name == "narrow");
         let narrow = narrow.context("no workload narrow")?;

@@ -307,6 +307,12 @@ impl TransitBed {
         }
     }
 
+    pub fn workload(&self, name: &str) -> Result<&Workload> {
+        let mut workloads = self.workloads.iter();
+        let found = workloads.find(|workload| workload.name == name);
+        found.with_context(|| format!("no workload {name}"))
+    }
+
     fn end(&self, name: &str) -> Result<End<'_>> {
         if name == "machine" {
             let netns = &self.machine;
@@ -314,9 +320,7 @@ impl TransitBed {
             let addresses = [v4.parse()?, v6.parse()?];
             return Ok(End { netns, addresses });
         }
-        let mut workloads = self.workloads.iter();
-        let found = workloads.find(|workload| workload.name == name);
-        let found = found.with_context(|| format!("no workload {name}"))?;
+        let found = self.workload(name)?;
         let both = found.ipv4().zip(found.ipv6()).context("two addresses")?;
         Ok(End {
             netns: &found.netns,

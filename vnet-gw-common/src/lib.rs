@@ -1,8 +1,9 @@
 //! The ABI between the data path in the kernel and the daemon.
 //!
 //! Everything both sides must agree on lives here once: map names and capacities ([`maps`]), the
-//! layout of every value ([`port`], [`table`], [`endpoint`], [`nsg`], [`flow`], [`verdict`]) and the lookups
-//! themselves, so that what a test proves in user space is the code that runs in the kernel.
+//! layout of every value ([`port`], [`table`], [`endpoint`], [`nsg`], [`flow`], [`meter`],
+//! [`verdict`]) and the lookups themselves, so that what a test proves in user space is the code
+//! that runs in the kernel.
 //!
 //! Addresses are host-order integers (`u32` for IPv4, [`Addr6`] for IPv6); whoever reads a packet
 //! converts once, at the edge. A MAC address is a `u64` holding its six bytes in transmission
@@ -17,6 +18,7 @@ pub mod endpoint;
 pub mod flow;
 pub mod internet;
 pub mod maps;
+pub mod meter;
 pub mod nsg;
 pub mod port;
 pub mod table;
@@ -73,6 +75,8 @@ mod pod {
     // SAFETY: `repr(C)`, made of integers only, every bit pattern valid, and without padding: the
     // size assertion next to the type leaves no room for any.
     unsafe impl aya::Pod for crate::Counter {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::meter::MeterKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::port::Port {}
     // SAFETY: as above.

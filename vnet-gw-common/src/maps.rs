@@ -43,6 +43,11 @@ pub const ENDPOINTS6: &str = "VG_ENDPOINTS6";
 pub const REASONS: &str = "VG_REASONS";
 /// `ARRAY[MAX_PORTS]` of [`RateState`](crate::port::RateState): ICMP errors, by port id.
 pub const ICMP_RATE: &str = "VG_ICMP_RATE";
+/// `ARRAY[MAX_METERS]` of [`MeterKey`](crate::meter::MeterKey), by meter; meter 0 stays empty.
+pub const METER_KEYS: &str = "VG_METER_KEYS";
+/// `PERCPU_ARRAY[MAX_METERS]` of [`Counter`](crate::Counter): packets that were handed over by an
+/// action with that meter, as they are on the wire.
+pub const METERS: &str = "VG_METERS";
 
 /// `ARRAY[MAX_PORTS]` of [`Security`](crate::nsg::Security), by port id.
 pub const SECURITY: &str = "VG_SECURITY";
@@ -87,6 +92,7 @@ pub const IFINDEX_DIRECT: u32 = 65_536;
 pub const MAX_PORTS: u32 = 16_384;
 pub const MAX_TABLES: u32 = 8_192;
 pub const MAX_SCOPES: u32 = 8_192;
+pub const MAX_METERS: u32 = 16_384;
 pub const MAX_RULE_SETS: u32 = 8_192;
 pub const MAX_DENIED: u32 = 8_192;
 pub const MAX_FRAGMENTS: u32 = 8_192;

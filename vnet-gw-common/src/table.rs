@@ -83,7 +83,7 @@ pub enum ActionKind {
 pub const ACTION_WORDS: usize = 8;
 
 /// An action as it stands in a table: word 0 kind and flags, word 1 scope, words 2 to 5 the next
-/// hop (IPv4: word 2; IPv6: most significant first), the rest 0.
+/// hop (IPv4: word 2; IPv6: most significant first), word 6 the meter, the rest 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Action(pub [u32; ACTION_WORDS]);
 
@@ -111,6 +111,11 @@ impl Action {
         self
     }
 
+    pub const fn with_meter(mut self, meter: u32) -> Self {
+        self.0[6] = meter;
+        self
+    }
+
     /// An [`ActionKind`] as a number; compare with `ActionKind::… as u32`.
     #[inline(always)]
     pub const fn kind(&self) -> u32 {
@@ -125,6 +130,13 @@ impl Action {
     #[inline(always)]
     pub const fn scope(&self) -> u32 {
         self.0[1]
+    }
+
+    /// What counts the packets that this action hands over, or
+    /// [`METER_NONE`](crate::meter::METER_NONE).
+    #[inline(always)]
+    pub const fn meter(&self) -> u32 {
+        self.0[6]
     }
 
     #[inline(always)]

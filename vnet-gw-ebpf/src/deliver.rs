@@ -7,6 +7,7 @@ use crate::{
     family::{Family, Ip},
     internet,
     maps::{self, VG_SETTINGS},
+    meter::Meter,
     nsg::{self, Flows, Side},
     packet::Hook,
     rewrite,
@@ -32,14 +33,16 @@ pub fn forward<F: Flows, H: Hook, const TRACE: bool>(
         return Err(Reason::NotRoutable.into());
     }
     let settings = VG_SETTINGS.get(0).ok_or(Reason::UnknownPort)?;
+    let mut meter = Meter::none(hook.segments());
     let endpoint = if H::TC && port.flags & Port::INTERNET != 0 {
         find_endpoint::<F>(settings, &internet::way_in(hook, port, ip.destination))?
     } else {
         let origin = source::check::<F>(settings, id, port, ip.source)?;
-        let route = route::find::<F>(port, &ip, hook.segments())?;
+        let route = route::find::<F>(port, &ip, meter.segments)?;
         if TRACE {
             trace::route(&route);
         }
+        meter.of = route.action.meter();
         if route.action.kind() == ActionKind::Internet as u32 {
             internet::way_out::<F>(settings, ip.destination, origin)?
         } else {
@@ -66,7 +69,7 @@ pub fn forward<F: Flows, H: Hook, const TRACE: bool>(
         },
     );
     nsg::check::<F, H, TRACE>(hook, sender, receiver, &ip)?;
-    hand_over::<F, H>(hook, &ip, port, endpoint, out)
+    hand_over::<F, H>(hook, &ip, port, endpoint, (out, meter))
 }
 
 #[inline(always)]
@@ -80,17 +83,18 @@ fn find_endpoint<F: Family>(
     }
 }
 
-/// The last checks, the rewrite and the redirect.
+/// The last checks, the rewrite, the meter and the redirect.
 #[inline(always)]
 fn hand_over<F: Family, H: Hook>(
     hook: H,
     ip: &Ip<F::Addr>,
     port: &Port,
     endpoint: Endpoint,
-    out: &Port,
+    (out, meter): (&Port, Meter),
 ) -> Result<u32, Refused> {
     if (port.flags | out.flags) & Port::INTERNET != 0 {
-        return internet::hand_over::<F, H>(hook, ip, port, endpoint.port(), out, endpoint.mac());
+        let out_id = endpoint.port();
+        return internet::hand_over::<F, H>(hook, ip, (port, meter), out_id, out, endpoint.mac());
     }
     if ip.ttl <= 1 {
         return Err(Reason::TtlExpired.into());
@@ -104,5 +108,6 @@ fn hand_over<F: Family, H: Hook>(
     let packet = hook.packet();
     let at_once = rewrite::may_overtake::<H>(packet, ip);
     rewrite::rewrite::<F>(packet, endpoint.mac(), ip.ttl)?;
+    meter.count::<H>(packet, ip);
     Ok(hook.redirect(endpoint.port(), out, at_once))
 }

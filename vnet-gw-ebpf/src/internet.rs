@@ -10,6 +10,7 @@ use vnet_gw_common::{
 
 use crate::{
     family::{Family, Ip},
+    meter::Meter,
     packet::{ETH_LEN, Hook},
     rewrite,
     route::NextHop,
@@ -53,7 +54,7 @@ pub fn way_in<A, H: Hook>(hook: H, port: &Port, destination: A) -> NextHop<A> {
 pub fn hand_over<F: Family, H: Hook>(
     hook: H,
     ip: &Ip<F::Addr>,
-    port: &Port,
+    (port, meter): (&Port, Meter),
     out_id: u32,
     out: &Port,
     mac: u64,
@@ -86,5 +87,6 @@ pub fn hand_over<F: Family, H: Hook>(
     let at_once = rewrite::may_overtake::<H>(packet, ip);
     // SAFETY: 14 bytes are there.
     unsafe { rewrite::addresses_from(packet, mac, from) };
+    meter.count::<H>(packet, ip);
     Ok(hook.redirect(out_id, out, at_once))
 }

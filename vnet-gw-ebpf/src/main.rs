@@ -14,6 +14,7 @@ mod extension;
 mod family;
 mod internet;
 mod maps;
+mod meter;
 mod nsg;
 mod packet;
 mod parse;

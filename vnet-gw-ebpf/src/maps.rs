@@ -9,9 +9,10 @@ use vnet_gw_common::{
     endpoint::{Bucket4, Bucket6},
     flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
     maps::{
-        DEFAULT_FLOWS, IFINDEX_DIRECT, INNER_FLAGS, MAX_DENIED, MAX_FRAGMENTS, MAX_PORTS,
-        MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES, MMAPABLE, half_open_flows,
+        DEFAULT_FLOWS, IFINDEX_DIRECT, INNER_FLAGS, MAX_DENIED, MAX_FRAGMENTS, MAX_METERS,
+        MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES, MMAPABLE, half_open_flows,
     },
+    meter::MeterKey,
     nsg::{RuleCounter, Security},
     port::{Port, RateState, Settings, Subnet},
     table::{Block, SmallTable4, SmallTable6},
@@ -68,6 +69,10 @@ pub static VG_ENDPOINTS4: ArrayOfMaps<Endpoints4, 2> = ArrayOfMaps::new();
 pub static VG_ENDPOINTS6: ArrayOfMaps<Endpoints6, 2> = ArrayOfMaps::new();
 #[btf_map]
 pub static VG_REASONS: PerCpuArray<Counter, { REASON_SLOTS as usize }> = PerCpuArray::new();
+#[btf_map]
+pub static VG_METER_KEYS: Array<MeterKey, { MAX_METERS as usize }> = Array::new();
+#[btf_map]
+pub static VG_METERS: PerCpuArray<Counter, { MAX_METERS as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static VG_ICMP_RATE: Array<RateState, PORTS> = Array::new();
 #[btf_map]

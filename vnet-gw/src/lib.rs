@@ -9,6 +9,7 @@ pub mod engine;
 pub mod identity;
 pub mod internet;
 pub mod io;
+pub mod metering;
 pub mod metrics;
 pub mod store;
 pub mod vpn;

@@ -18,6 +18,7 @@ at_both_hooks! {
     reached::by_both_of_two_vnets_with_the_same_addresses
     reached::with_every_byte_in_both_directions
     reached::with_errors_that_find_the_sender
+    reached::and_metered_by_virtual_network
     refused::what_does_not_belong_there
     refused::what_nobody_asked_for
     refused::where_the_host_has_no_route

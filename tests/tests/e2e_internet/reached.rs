@@ -172,3 +172,34 @@ pub(crate) fn with_errors_that_find_the_sender(hook: Hook) {
             .unwrap();
     }
 }
+
+/// What goes out is metered for the VNet it is from, of two with the same addresses.
+pub(crate) fn and_metered_by_virtual_network(hook: Hook) {
+    let world = World::start(hook, &["--ephemeral"]);
+    let [server, _] = server();
+    let there = udp(&world.internet, (server, 5_000));
+    let mut buffer = [0; 200];
+    for (name, count) in [("red", 12), ("blue", 5)] {
+        let own = world.bed.workload(name).address(server).unwrap();
+        let here = udp(world.netns(name), (own, 7_777));
+        for _ in 0..count {
+            here.send_to(&[1; 100], (server, 5_000)).unwrap();
+            assert_eq!(there.recv_from(&mut buffer).unwrap().0, 100);
+        }
+    }
+    let usage = world.bed.daemon.json(&["usage"]).unwrap();
+    let rows = usage["value"].as_array().unwrap();
+    let mut metered = Vec::new();
+    for row in rows {
+        assert_eq!(
+            (&row["class"], &row["peer"]),
+            (&"internet".into(), &"".into())
+        );
+        assert_eq!(row["direction"], "egress");
+        let vnet = row["virtualNetwork"].as_str().unwrap();
+        let name = vnet.rsplit('/').next().unwrap_or_default().to_owned();
+        metered.push((name, row["packets"].as_u64(), row["bytes"].as_u64()));
+    }
+    let count = |name: &str, packets: u64| (name.to_owned(), Some(packets), Some(packets * 128));
+    assert_eq!(metered, [count("Blue", 5), count("Red", 12)]);
+}

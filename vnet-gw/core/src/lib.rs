@@ -11,6 +11,8 @@
 //! Beside the first, [`arm`]: resources as Azure's REST API keeps, changes and shows them;
 //! [`netcfg`] makes templates of what Azure's classic model exported.
 //!
+//! [`metering`] says what of the traffic is counted, and for whom.
+//!
 //! [`watcher`] answers questions: which way a packet takes through all of it, and why.
 //!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
@@ -25,6 +27,7 @@ pub mod effective;
 pub mod esp;
 mod hash;
 pub mod ike;
+pub mod metering;
 pub mod model;
 pub mod netcfg;
 pub mod packet;

@@ -80,8 +80,9 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Remove an instance's data path from the kernel
     ///
-    /// Detaches its programs and removes its maps; forwarding stops. Refused while the daemon runs.
-    Down,
+    /// Detaches its programs and removes its maps; forwarding stops. What they have counted for
+    /// `vnet-gw usage` is kept first. Refused while the daemon runs.
+    Down(DownArgs),
     /// What the daemon runs with, and how it fares
     Status,
     /// The effective routes of a network interface or subnet
@@ -96,6 +97,13 @@ pub enum Command {
     Peerings(SourceArgs),
     /// Packets and bytes per route, and per reason for not forwarding
     Counters(CountersArgs),
+    /// What was metered, by class and virtual network: peering, gateway transit, VPN, internet
+    ///
+    /// Bytes of layer-3 packets that arrived where they should: at the other side of a peering, at the
+    /// far end of a tunnel. It survives restarts, `vnet-gw down` and crashes. A period is answered in
+    /// buckets of 5 minutes for two days, of an hour for 62 days, of a day for two years, moved
+    /// outwards to where they begin and end.
+    Usage(UsageArgs),
     /// Follow what the data path decides about packets that a network interface sends
     Trace(TraceArgs),
     /// The VPN gateways: addresses, bandwidth, engine, and what they dropped
@@ -149,6 +157,41 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the man pages
     Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Where the daemon kept what it counted [default: /var/lib/vnet-gw/INSTANCE]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct UsageArgs {
+    /// From then on: 2026-11-21T14:00:00Z or 2026-11-21, UTC [default: with --to from the beginning;
+    /// without, all there ever was]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<u64>,
+
+    /// Until then [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<u64>,
+
+    /// Of this virtual network only: its name or id
+    #[arg(long, value_name = "VNET")]
+    pub vnet: Option<String>,
+}
+
+/// RFC 3339 in UTC, or a day: in seconds since 1970.
+fn moment(text: &str) -> Result<u64, String> {
+    let wrong = || "a time in UTC as in 2026-11-21T14:00:00Z, or a day as in 2026-11-21".to_owned();
+    let whole = match text.contains(['T', 't', ' ']) {
+        true => text.to_owned(),
+        false => format!("{text}T00:00:00Z"),
+    };
+    let at = humantime::parse_rfc3339_weak(&whole).map_err(|_| wrong())?;
+    let since = at.duration_since(std::time::UNIX_EPOCH);
+    Ok(since.map_err(|_| wrong())?.as_secs())
 }
 
 #[derive(Debug, Args)]

@@ -5,17 +5,18 @@ use serde_json::json;
 
 use super::{
     Verdict,
-    args::{Cli, OutputFormat},
+    args::{Cli, DownArgs, OutputFormat},
     output::{self, count},
 };
 use crate::{
     control::RuntimeDir,
-    daemon::InstanceLock,
+    daemon::{InstanceLock, RunOptions},
     datapath::{self, Instance},
     internet,
+    metering::note_left,
 };
 
-pub(super) fn run(cli: &Cli) -> Result<Verdict> {
+pub(super) fn run(cli: &Cli, args: &DownArgs) -> Result<Verdict> {
     let instance = match &cli.instance {
         Some(instance) => instance.clone(),
         None => Instance {
@@ -25,6 +26,12 @@ pub(super) fn run(cli: &Cli) -> Result<Verdict> {
     // A running daemon would only put everything back.
     let runtime_dir = RuntimeDir::default();
     let _lock = InstanceLock::take(&runtime_dir, &instance)?;
+    let default = || RunOptions::default_state_dir(&instance);
+    let state_dir = args.state_dir.clone().unwrap_or_else(default);
+    // Taken down it is all the same: whoever asks for it may have no room left, or no store.
+    if let Err(error) = note_left(&instance, &state_dir) {
+        eprintln!("warning: what was counted since the daemon ended is lost for `usage`: {error}");
+    }
     let report = datapath::down(&instance)?;
     let internet = internet::down(&instance)?;
     runtime_dir

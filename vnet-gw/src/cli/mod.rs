@@ -29,6 +29,7 @@ mod source;
 mod status;
 mod table;
 mod trace;
+mod usage;
 mod validate;
 
 use std::{io, process::ExitCode};
@@ -86,7 +87,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
     match &cli.command {
         Command::Run(args) => run::run(cli, args),
         Command::Validate(args) => validate::run(cli, args),
-        Command::Down => down::run(cli),
+        Command::Down(args) => down::run(cli, args),
         Command::Status => status::run(cli),
         Command::EffectiveRoutes(args) => effective_routes::run(cli, args),
         Command::EffectiveNsg(args) => effective_nsg::run(cli, args),
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Ports => ports::run(cli),
         Command::Peerings(args) => peerings::run(cli, args),
         Command::Counters(args) => counters::run(cli, args),
+        Command::Usage(args) => usage::run(cli, args),
         Command::Trace(args) => trace::run(cli, args),
         Command::Gateways => gateways::run(cli),
         Command::Connections(args) => connections::run(cli, args),

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vnet_gw_core::{effective::EffectiveRouteTable, security::EffectiveSecurityGroups};
 
+use crate::metering::UsageList;
+
 use super::{
     packet::TracedPacket,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
@@ -58,6 +60,14 @@ pub enum Request {
     Watch {
         filter: CounterFilter,
         interval_ms: u64,
+    },
+    /// What was metered, from one moment to another (seconds since 1970): all there ever was, where
+    /// neither is given.
+    Usage {
+        #[serde(default)]
+        from: Option<u64>,
+        #[serde(default)]
+        to: Option<u64>,
     },
     /// Decisions on the packets that a networkInterface sends.
     Trace {
@@ -149,6 +159,7 @@ pub enum Response {
     EffectiveSecurityGroups(EffectiveSecurityGroups),
     NextHop(Box<NextHopReply>),
     Counters(CounterTable),
+    Usage(UsageList),
     Gateways(GatewayList),
     Connections(ConnectionList),
     Connection(Box<ConnectionRow>),

@@ -31,7 +31,13 @@ use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
     ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
 };
-use crate::{datapath::Counters, engine::Engine, metrics::Collector, vpn::Question};
+use crate::{
+    datapath::{Counters, MeterReading},
+    engine::Engine,
+    metering::{Metering, UsageError},
+    metrics::Collector,
+    vpn::Question,
+};
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -67,6 +73,10 @@ pub enum Asked {
     TraceGone,
     /// For the VPN side.
     Vpn(Question),
+    /// What was handed over from one VNet into another.
+    Meters(oneshot::Sender<Result<Vec<MeterReading>, ErrorReply>>),
+    /// What these, by their `born`, have counted is in the store.
+    MetersSettled(Vec<u64>),
     /// What the loop and the data path count.
     Metrics(oneshot::Sender<Vec<Box<dyn Collector>>>),
 }
@@ -100,6 +110,7 @@ impl Server {
         asked: mpsc::Sender<Asked>,
         snapshot: watch::Receiver<Snapshot>,
         engine: Engine,
+        metering: Metering,
     ) -> io::Result<Self> {
         // It takes its place only when its mode is right, and in one step.
         let new = path.with_extension("sock.new");
@@ -119,7 +130,7 @@ impl Server {
             listener,
             asked,
             snapshot,
-            engine,
+            (engine, metering),
             Arc::clone(&places),
         ));
         Ok(Self {
@@ -150,7 +161,7 @@ async fn accept(
     listener: UnixListener,
     asked: mpsc::Sender<Asked>,
     snapshot: watch::Receiver<Snapshot>,
-    engine: Engine,
+    (engine, metering): (Engine, Metering),
     places: Arc<Semaphore>,
 ) {
     loop {
@@ -166,6 +177,7 @@ async fn accept(
                     asked.clone(),
                     snapshot.clone(),
                     engine.clone(),
+                    metering.clone(),
                 );
                 tokio::spawn(async move {
                     if let Err(error) = connection.serve().await {
@@ -196,6 +208,7 @@ struct Connection {
     asked: mpsc::Sender<Asked>,
     snapshot: watch::Receiver<Snapshot>,
     engine: Engine,
+    metering: Metering,
 }
 
 impl Connection {
@@ -205,6 +218,7 @@ impl Connection {
         asked: mpsc::Sender<Asked>,
         snapshot: watch::Receiver<Snapshot>,
         engine: Engine,
+        metering: Metering,
     ) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
@@ -214,6 +228,7 @@ impl Connection {
             asked,
             snapshot,
             engine,
+            metering,
         }
     }
 
@@ -273,6 +288,7 @@ impl Connection {
             Request::Status {} => self.status().await,
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,
+            Request::Usage { from, to } => self.usage(from, to).await,
             Request::Peerings {} => {
                 self.work_out(|snapshot| Ok(Response::Peerings(view::peerings(&snapshot.topology))))
                     .await
@@ -329,6 +345,21 @@ impl Connection {
             view::counters(&snapshot, &counted, &filter, uptime).map(Response::Counters)
         })
         .await
+    }
+
+    async fn usage(&self, from: Option<u64>, to: Option<u64>) -> Result<Response, ErrorReply> {
+        let period = match (from, to) {
+            (None, None) => None,
+            (from, to) => Some((from.unwrap_or(0), to.unwrap_or(u64::MAX))),
+        };
+        let list = self.metering.usage(period).await;
+        list.map(Response::Usage).map_err(|error| {
+            let code = match error {
+                UsageError::Ending => ErrorCode::Ending,
+                UsageError::Datapath(_) | UsageError::Store(_) => ErrorCode::Datapath,
+            };
+            ErrorReply::new(code, error)
+        })
     }
 
     async fn watch(&mut self, filter: CounterFilter, every: Duration) -> io::Result<()> {
@@ -494,7 +525,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{EngineOptions, Writer},
-        store::MemoryStore,
+        store::{MemoryStore, Store},
     };
 
     /// What a client gets for a request, from a daemon whose loop is gone.
@@ -507,7 +538,9 @@ mod tests {
         let writer = Writer::open(store, EngineOptions::default()).unwrap();
         let (running, _deliveries) = writer.start().unwrap();
         let engine = running.engine.clone();
-        let mut connection = Connection::new(theirs, user, asked, snapshot, engine);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let metering = Metering::open(store, asked.clone(), snapshot.clone()).unwrap();
+        let mut connection = Connection::new(theirs, user, asked, snapshot, engine, metering);
         let answering = tokio::spawn(async move { connection.answer(request).await });
         let nobody = tokio::spawn(async move { while questions.recv().await.is_some() {} });
         let mut line = String::new();

@@ -6,7 +6,9 @@ use aya_log::EbpfLogger;
 use vnet_gw_core::{compile::Image, model::ResourceId};
 
 use crate::{
-    datapath::{ApplyReport, Counters, Datapath, DatapathError, Drift, PortStatus, Stats},
+    datapath::{
+        ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus, Stats,
+    },
     metrics::Collector,
 };
 
@@ -18,6 +20,10 @@ pub trait Fabric {
     fn ports(&self) -> Vec<PortStatus>;
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
     fn stats(&self) -> Stats;
+    /// What was handed over from one VNet into another.
+    fn meters(&self) -> Result<Vec<MeterReading>, DatapathError>;
+    /// What these meters, by their `born`, have counted is kept elsewhere.
+    fn meters_settled(&mut self, born: &[u64]) -> Result<(), DatapathError>;
     /// What more of it is to be measured than its counters and ports: read when it is called.
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
         Vec::new()
@@ -61,6 +67,14 @@ impl Fabric for Datapath {
 
     fn stats(&self) -> Stats {
         Self::stats(self)
+    }
+
+    fn meters(&self) -> Result<Vec<MeterReading>, DatapathError> {
+        Self::meters(self)
+    }
+
+    fn meters_settled(&mut self, born: &[u64]) -> Result<(), DatapathError> {
+        Self::meters_settled(self, born)
     }
 
     fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>> {

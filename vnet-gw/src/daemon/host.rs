@@ -7,7 +7,8 @@ use vnet_gw_core::{compile::Image, model::ResourceId};
 use super::{Fabric, TraceLog};
 use crate::{
     datapath::{
-        ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, PortStatus, Stats,
+        ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, MeterReading, PortStatus,
+        Stats,
     },
     internet::{self, Internet},
     metrics::Collector,
@@ -125,6 +126,14 @@ impl Fabric for Host {
 
     fn stats(&self) -> Stats {
         self.datapath.stats()
+    }
+
+    fn meters(&self) -> Result<Vec<MeterReading>, DatapathError> {
+        self.datapath.meters()
+    }
+
+    fn meters_settled(&mut self, born: &[u64]) -> Result<(), DatapathError> {
+        self.datapath.meters_settled(born)
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {

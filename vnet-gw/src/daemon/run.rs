@@ -16,7 +16,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use vnet_gw_core::arm::{Change, SharedKeyChange};
 
@@ -33,6 +33,7 @@ use crate::{
     datapath::{self, Datapath, HookChoice, Instance},
     engine::{Engine, EngineOptions, SystemAssign, Writer},
     internet,
+    metering::Metering,
     metrics::{MetricsServer, Sources},
     store::{FileStore, MemoryStore, Store},
     vpn::{Tunnels, Vpn},
@@ -79,6 +80,9 @@ impl RunOptions {
 
 /// Questions that wait for the loop; a client with more waits, and no other.
 const QUESTIONS: usize = 64;
+
+/// How long it may take to keep what was counted last.
+const LAST_FOLD: Duration = Duration::from_secs(3);
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &RunOptions) -> Result<()> {
@@ -156,6 +160,9 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     let (engine, mut deliveries) = writer.start().context("the engine's thread")?;
 
     let (ask, mut asked) = mpsc::channel::<Asked>(QUESTIONS);
+    let store = Arc::clone(engine.engine.store());
+    let metering = Metering::open(store, ask.clone(), daemon.snapshot())?;
+    tokio::spawn(metering.clone().run());
     let socket = options.runtime_dir.socket(&options.instance);
     let server = Server::listen(
         &socket,
@@ -163,6 +170,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         ask.clone(),
         daemon.snapshot(),
         engine.engine.clone(),
+        metering.clone(),
     )
     .with_context(|| format!("control socket {}", socket.display()))?;
     let place = Place {
@@ -179,6 +187,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
                 questions: ask,
                 engine: engine.engine.clone(),
                 api: api.metrics().clone(),
+                metering: metering.clone(),
             };
             Some(MetricsServer::start(address, sources)?)
         }
@@ -238,6 +247,10 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
             }
             Some(asked) = asked.recv() => Event::Asked(asked),
         };
+        if matches!(event, Event::Terminate(_)) {
+            // While there are tunnels.
+            keep_last(&metering, &mut daemon, &mut asked).await;
+        }
         match daemon.handle(event) {
             Next::Wait => {}
             Next::Load => loader.load(),
@@ -250,6 +263,30 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
                 drop(api);
                 engine.end();
                 return Ok(());
+            }
+        }
+    }
+}
+
+/// Keeps what was counted up to now, while the loop does nothing but answer.
+async fn keep_last<F: Fabric, T: Tunnels>(
+    metering: &Metering,
+    daemon: &mut Daemon<F, T>,
+    asked: &mut mpsc::Receiver<Asked>,
+) {
+    let mut kept = pin!(timeout(LAST_FOLD, metering.fold()));
+    loop {
+        tokio::select! {
+            kept = &mut kept => {
+                match kept {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => log::warn!("metering: {error}"),
+                    Err(_) => log::warn!("metering: what was counted last is kept at the next start"),
+                }
+                return;
+            }
+            Some(asked) = asked.recv() => {
+                daemon.handle(Event::Asked(asked));
             }
         }
     }

@@ -323,6 +323,14 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             }
             Asked::TraceGone => self.sweep_traces(),
             Asked::Vpn(question) => self.tunnels.ask(question),
+            Asked::Meters(answer) => {
+                drop(answer.send(self.fabric.meters().map_err(datapath_error)));
+            }
+            Asked::MetersSettled(born) => {
+                if let Err(error) = self.fabric.meters_settled(&born) {
+                    log::warn!("metering: {error}");
+                }
+            }
             Asked::Metrics(answer) => drop(answer.send(self.metrics())),
         }
     }

@@ -33,8 +33,8 @@ use crate::{
         RuntimeDir, Status, Target, TraceStep,
     },
     datapath::{
-        ApplyReport, Counters, DatapathError, Drift, HookChoice, Instance, PortState, PortStatus,
-        Stats, SubnetCounters,
+        ApplyReport, Counters, DatapathError, Drift, HookChoice, Instance, MeterReading, PortState,
+        PortStatus, Stats, SubnetCounters,
     },
     worker::EngineChoice,
 };

@@ -16,7 +16,8 @@ use vnet_gw_common::{
     Counter,
     endpoint::EndpointsWord,
     flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
-    maps::{self, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES},
+    maps::{self, MAX_METERS, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES},
+    meter::MeterKey,
     nsg::Security,
     port::{Port, RateState, Settings, Subnet},
     verdict::REASON_SLOTS,
@@ -56,6 +57,8 @@ pub(super) struct Maps {
     pub(super) flows: [Pinned; 2],
     pub(super) half_open: [Pinned; 2],
     pub(super) denied: [Pinned; 2],
+    pub(super) meter_keys: Pinned,
+    pub(super) meters: Pinned,
     /// Rows of every counter map.
     pub(super) cpus: u32,
     settings: Mapping,
@@ -97,6 +100,13 @@ impl Pinned {
     pub(super) fn set<V: Pod>(&self, key: u32, value: V) -> Result<(), DatapathError> {
         self.map
             .set(key, value)
+            .map_err(self.failed(&format!("writing entry {key}")))
+    }
+
+    /// A value for every CPU.
+    pub(super) fn set_all_cpus<V: Pod>(&self, key: u32, values: &[V]) -> Result<(), DatapathError> {
+        self.map
+            .set_from(key, values)
             .map_err(self.failed(&format!("writing entry {key}")))
     }
 
@@ -184,7 +194,7 @@ const fn keyed<K, V>(name: &'static str, kind: bpf_map_type, entries: u32) -> Sh
     }
 }
 
-const SHAPES: [Shape; 29] = [
+const SHAPES: [Shape; 31] = [
     shape::<Settings>(maps::SETTINGS, BPF_MAP_TYPE_ARRAY, 1),
     shape::<u32>(maps::PORT_BY_IF, BPF_MAP_TYPE_ARRAY, maps::IFINDEX_DIRECT),
     shape::<u32>(maps::PORT_BY_IF_FAR, BPF_MAP_TYPE_HASH, MAX_PORTS),
@@ -202,6 +212,8 @@ const SHAPES: [Shape; 29] = [
     shape::<u32>(maps::ENDPOINTS4, BPF_MAP_TYPE_ARRAY_OF_MAPS, 2),
     shape::<u32>(maps::ENDPOINTS6, BPF_MAP_TYPE_ARRAY_OF_MAPS, 2),
     shape::<Counter>(maps::REASONS, BPF_MAP_TYPE_PERCPU_ARRAY, REASON_SLOTS),
+    shape::<MeterKey>(maps::METER_KEYS, BPF_MAP_TYPE_ARRAY, MAX_METERS),
+    shape::<Counter>(maps::METERS, BPF_MAP_TYPE_PERCPU_ARRAY, MAX_METERS),
     shape::<RateState>(maps::ICMP_RATE, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
     shape::<Security>(maps::SECURITY, BPF_MAP_TYPE_ARRAY, MAX_PORTS),
     shape::<u32>(maps::RULES4, BPF_MAP_TYPE_ARRAY_OF_MAPS, MAX_RULE_SETS),
@@ -251,6 +263,8 @@ impl Maps {
             flows: [open(maps::FLOWS4)?, open(maps::FLOWS6)?],
             half_open: [open(maps::HALF_OPEN4)?, open(maps::HALF_OPEN6)?],
             denied: [open(maps::DENIED4)?, open(maps::DENIED6)?],
+            meter_keys: open(maps::METER_KEYS)?,
+            meters: open(maps::METERS)?,
             cpus,
             settings: settings
                 .map
@@ -380,6 +394,22 @@ fn open_map(
         name: shape.name,
         map,
     })
+}
+
+/// A map of an instance as it was left, and the number of CPUs; `None` where it is not there, or has
+/// not the shape that this version knows.
+pub(super) fn pinned(
+    instance: &Instance,
+    directory: &Directory,
+    name: &'static str,
+) -> Result<Option<(Pinned, u32)>, DatapathError> {
+    let cpus = possible_cpus()?;
+    let Some(shape) = SHAPES.iter().find(|shape| shape.name == name) else {
+        return Ok(None);
+    };
+    Ok(open_map(instance, directory, shape, cpus)
+        .ok()
+        .map(|map| (map, cpus)))
 }
 
 /// The programs of the embedded object.

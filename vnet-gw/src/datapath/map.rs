@@ -100,6 +100,14 @@ impl Map {
         unsafe { sys::update(self.fd(), &key, value) }
     }
 
+    /// One value for every CPU of a per-CPU map.
+    pub(super) fn set_from<V: Pod>(&self, key: u32, values: &[V]) -> io::Result<()> {
+        let (key, values) = (key.to_ne_bytes(), bytes(values));
+        self.check(&key, Some(values.len()))?;
+        // SAFETY: the sizes were checked.
+        unsafe { sys::update(self.fd(), &key, values) }
+    }
+
     /// Fine where there is no such key.
     pub(super) fn delete(&self, key: u32) -> io::Result<()> {
         let key = key.to_ne_bytes();

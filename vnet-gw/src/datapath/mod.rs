@@ -25,6 +25,7 @@ pub(crate) mod flows;
 mod internet;
 mod load;
 mod map;
+mod meters;
 mod mirror;
 mod netdev;
 mod pins;
@@ -51,6 +52,7 @@ use self::{
     endpoints::{EndpointTables, Wanted},
     internet::{Internet, is_internet},
     load::{Maps, Programs},
+    meters::Meters,
     netdev::Netdevs,
     pins::Directory,
     ports::{Place, Places, PortIds, Ports, Which},
@@ -59,8 +61,8 @@ use self::{
     tables::{Tables, TablesPlan},
 };
 pub use self::{
-    attach::Features, down::down, error::DatapathError, internet::InternetPort, pins::Instance,
-    report::*,
+    attach::Features, down::down, error::DatapathError, internet::InternetPort,
+    meters::left_meters, pins::Instance, report::*,
 };
 
 /// Where a port's program is attached.
@@ -95,6 +97,7 @@ pub struct Datapath {
     programs: Programs,
     scopes: Scopes,
     security: RuleSets,
+    meters: Meters,
     tables: Tables,
     ports: Ports,
     endpoints: EndpointTables,
@@ -149,6 +152,7 @@ impl Datapath {
         Ok(Self {
             scopes: Scopes::read(&maps)?,
             security: RuleSets::read(&maps)?,
+            meters: Meters::read(&maps)?,
             tables: Tables::read(&maps)?,
             ports: Ports::read(&maps)?,
             endpoints: EndpointTables::read(&maps)?,
@@ -208,7 +212,9 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
         let port_ids = self.ports.plan(&self.internet.wanted(&image))?;
-        let plan = self.tables.plan(&image, &mut self.scopes, &self.maps)?;
+        let plan = self
+            .tables
+            .plan(&image, &mut self.scopes, &mut self.meters, &self.maps)?;
         let rules = self.security.plan(&image, &port_ids, &self.maps)?;
         let mut places = self.places(&image, &port_ids, &plan)?;
         for nic in &rules.flushed {
@@ -301,6 +307,7 @@ impl Datapath {
             scopes,
             internet,
             security,
+            meters,
             ..
         } = self;
         let wanted = internet.wanted(image);
@@ -312,6 +319,7 @@ impl Datapath {
         };
         scopes.write(maps)?;
         report.rule_sets_changed += security.carry_out(rules, maps)?;
+        meters.write(maps)?;
         let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
         report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
         tables.carry_out(plan, maps, report)?;
@@ -340,6 +348,7 @@ impl Datapath {
         self.endpoints.finish(&self.maps)?;
         self.security.finish(&self.maps)?;
         self.ports.rested();
+        self.meters.retain(&self.tables.used_meters());
         let mut used: BTreeSet<u32> = self.tables.used_scopes();
         used.extend(self.endpoints.used_scopes());
         self.scopes.retain(&self.maps, &used)
@@ -384,6 +393,17 @@ impl Datapath {
     /// Whether refused flows are remembered, for the flow log.
     pub fn set_flow_log(&self, on: bool) {
         self.maps.set_flow_log(on);
+    }
+
+    /// What was handed over from one VNet into another, since each meter was born.
+    pub fn meters(&self) -> Result<Vec<MeterReading>, DatapathError> {
+        self.meters.readings(&self.maps)
+    }
+
+    /// Everything that these meters (by their `born`) have counted when they were read is kept
+    /// elsewhere.
+    pub fn meters_settled(&mut self, born: &[u64]) -> Result<(), DatapathError> {
+        self.meters.settled(&self.maps, born)
     }
 
     /// Every port of the image, ordered by networkInterface.

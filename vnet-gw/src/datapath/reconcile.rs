@@ -119,6 +119,11 @@ impl Datapath {
             }
             Err(error) => drift.failed.push(format!("VNet numbers: {error}")),
         }
+        let meters = self.meters.mend(&self.maps);
+        for (id, difference) in note(&mut drift.failed, "meters", meters).unwrap_or_default() {
+            let line = format!("meter {id} {}", difference.describe());
+            drift.differences.push(line);
+        }
         match self.ports.mend(&self.maps) {
             Ok((differences, orphans)) => {
                 drift.differences.extend(differences);

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_gw_common::{Counter, verdict::Reason};
-use vnet_gw_core::model::{Access, ResourceId};
+use vnet_gw_core::{
+    metering::MeterKey,
+    model::{Access, ResourceId},
+};
 
 /// What [`Datapath::apply`](super::Datapath::apply) did. All zero where the image was in force
 /// already.
@@ -73,6 +76,20 @@ pub struct Counters {
 pub struct SubnetCounters {
     pub v4: Vec<(Ipv4Net, Counter)>,
     pub v6: Vec<(Ipv6Net, Counter)>,
+}
+
+/// One meter: what was handed over from one VNet into another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterReading {
+    /// Of its key: how it is known where that is not.
+    pub hash: u64,
+    /// Of this use of the meter alone: what it counts begins at zero with it.
+    pub born: u64,
+    /// `None` for one of an earlier life that nothing in the image has.
+    pub key: Option<MeterKey>,
+    /// It counts no more; [`Datapath::meters_settled`](super::Datapath::meters_settled) frees it.
+    pub over: bool,
+    pub counter: Counter,
 }
 
 /// The hook at which a port's program runs.

@@ -20,6 +20,7 @@ use crate::{
     api::ApiMetrics,
     control::Asked,
     engine::Engine,
+    metering::{Metering, UsageMetrics},
     store::StoreStats,
     vpn::{Question, VpnStatus},
 };
@@ -37,6 +38,7 @@ pub struct Sources {
     pub questions: mpsc::Sender<Asked>,
     pub engine: Engine,
     pub api: ApiMetrics,
+    pub metering: Metering,
 }
 
 /// Why there are no values.
@@ -97,6 +99,7 @@ impl Sources {
             registry.register_collector(collector);
         }
         registry.register_collector(Box::new(VpnMetrics(vpn)));
+        registry.register_collector(Box::new(UsageMetrics(self.metering.totals())));
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessMetrics));
         let mut text = String::new();

@@ -30,8 +30,14 @@ const CACHE: usize = 16 << 20;
 /// Brings the tables from the schema of its place in the list (the first from 1 to 2) to the next,
 /// in the transaction that notes the new number.
 type Migration = fn(&WriteTransaction) -> Result<(), redb::Error>;
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[metering];
 const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA as usize);
+
+/// To schema 2: the ledger of metering.
+fn metering(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(definition(Table::Meters))?;
+    Ok(())
+}
 
 const fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {
     TableDefinition::new(match table {
@@ -42,6 +48,7 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static str, &'st
         Table::Principals => "principals",
         Table::Activity => "activity",
         Table::Instance => "instance",
+        Table::Meters => "meters",
     })
 }
 
@@ -439,18 +446,18 @@ mod tests {
             groups.insert("h", b"2".as_slice())?;
             Ok(())
         };
-        drop(open(Shown(&path), &[second]).unwrap());
-        let error = open(Shown(&path), &[]).unwrap_err().to_string();
+        drop(open(Shown(&path), &[metering, second]).unwrap());
+        let error = open(Shown(&path), &[metering]).unwrap_err().to_string();
         assert!(
-            error.contains("its schema is 2, and this version knows 1"),
+            error.contains("its schema is 3, and this version knows 2"),
             "{error}"
         );
 
         let third: Migration = |_| Err(redb::Error::ValueTooLarge(7));
-        let failed = open(Shown(&path), &[second, third]);
+        let failed = open(Shown(&path), &[metering, second, third]);
         failed.unwrap_err();
         // What does not succeed changes nothing, and what was done is not done again.
-        let database = open(Shown(&path), &[second]).unwrap();
+        let database = open(Shown(&path), &[metering, second]).unwrap();
         let read = database.begin_read().unwrap();
         let groups = read.open_table(definition(Table::Groups)).unwrap();
         assert_eq!(groups.get("h").unwrap().unwrap().value(), b"2");

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// The schema of what is in the tables. A store of a later one is refused, an earlier one is
 /// brought up to date when it is opened.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Counts the commits that rest on what was there before.
 pub type Revision = u64;
@@ -40,10 +40,12 @@ pub enum Table {
     Activity,
     /// What belongs to the instance as a whole, by name.
     Instance,
+    /// The ledger of metering.
+    Meters,
 }
 
 impl Table {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Groups,
         Self::Documents,
         Self::Keys,
@@ -51,6 +53,7 @@ impl Table {
         Self::Principals,
         Self::Activity,
         Self::Instance,
+        Self::Meters,
     ];
 }
 
@@ -118,7 +121,7 @@ pub struct StoreStats {
 pub trait Store: Send + Sync {
     /// All of it or nothing; durable when it returns. `expected` is the revision that the writer's
     /// decision rests on, and the next one is returned; records that rest on nothing
-    /// ([`Table::Activity`]) say `None`, and the revision stays.
+    /// ([`Table::Activity`], [`Table::Meters`]) say `None`, and the revision stays.
     fn commit(&self, expected: Option<Revision>, writes: &[Write]) -> Result<Revision, StoreError>;
 
     fn revision(&self) -> Result<Revision, StoreError>;

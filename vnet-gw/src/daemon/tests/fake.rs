@@ -124,6 +124,14 @@ impl Fabric for Fake {
         }
     }
 
+    fn meters(&self) -> Result<Vec<MeterReading>, DatapathError> {
+        Ok(Vec::new())
+    }
+
+    fn meters_settled(&mut self, _born: &[u64]) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn trace_log(&self, sink: Box<dyn log::Log>) -> io::Result<Box<dyn TraceLog>> {
         let (ours, theirs) = UnixStream::pair()?;
         theirs.set_nonblocking(true)?;

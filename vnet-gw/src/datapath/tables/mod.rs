@@ -20,6 +20,7 @@ use vnet_gw_common::{
 };
 use vnet_gw_core::{
     compile::{ActionImage, Image, SubnetImage},
+    metering::MeterKey,
     model::ResourceId,
     table::TableError,
 };
@@ -33,6 +34,7 @@ use self::{
 use super::{
     DatapathError, TableForm,
     load::Maps,
+    meters::Meters,
     mirror::{Ids, Kind, Mirror},
     report::{ApplyReport, SubnetCounters, TableStats},
     scopes::{Scopes, collision},
@@ -48,6 +50,7 @@ struct Entry {
     image: Option<Arc<SubnetImage>>,
     /// VNets that its tables refer to.
     scopes: BTreeSet<u32>,
+    meters: BTreeSet<u32>,
     v4: Table<V4>,
     v6: Table<V6>,
 }
@@ -87,6 +90,7 @@ struct SubnetPlan {
     value: Subnet,
     image: Arc<SubnetImage>,
     scopes: BTreeSet<u32>,
+    meters: BTreeSet<u32>,
     v4: Plan<V4>,
     v6: Plan<V6>,
 }
@@ -124,6 +128,7 @@ impl Tables {
         &mut self,
         image: &Image,
         scopes: &mut Scopes,
+        meters: &mut Meters,
         maps: &Maps,
     ) -> Result<TablesPlan, DatapathError> {
         let mut plan = TablesPlan::default();
@@ -142,7 +147,7 @@ impl Tables {
             let Some(entry) = self.subnets.get(subnet) else {
                 continue;
             };
-            let planned = plan_subnet(entry, subnet, wanted, scopes)?;
+            let planned = plan_subnet(entry, subnet, wanted, scopes, meters)?;
             plan.changed.push((subnet.clone(), planned));
         }
         for (_, planned) in &mut plan.changed {
@@ -174,6 +179,7 @@ impl Tables {
             id,
             image: None,
             scopes: BTreeSet::new(),
+            meters: BTreeSet::new(),
             v4,
             v6,
         })
@@ -231,6 +237,7 @@ impl Tables {
         entry.id = id;
         entry.image = Some(planned.image);
         entry.scopes = planned.scopes;
+        entry.meters = planned.meters;
         let (out4, old4) = entry
             .v4
             .carry_out(planned.v4, id, moved, maps.cpus, changes)?;
@@ -361,6 +368,13 @@ impl Tables {
             .collect()
     }
 
+    pub(super) fn used_meters(&self) -> BTreeSet<u32> {
+        self.subnets
+            .values()
+            .flat_map(|entry| entry.meters.iter().copied())
+            .collect()
+    }
+
     pub(super) fn counters(&self) -> BTreeMap<ResourceId, SubnetCounters> {
         let counters = |entry: &Entry| SubnetCounters {
             v4: entry.v4.counters(),
@@ -408,12 +422,20 @@ fn plan_subnet(
     subnet: &ResourceId,
     image: &Arc<SubnetImage>,
     scopes: &mut Scopes,
+    meters: &mut Meters,
 ) -> Result<SubnetPlan, DatapathError> {
     let mut used = BTreeSet::new();
+    let mut metered = BTreeSet::new();
     let value = subnet_value(subnet, image, scopes)?;
     used.insert(value.scope);
-    let v4 = plan_family(&entry.v4, subnet, image, scopes, &mut used)?;
-    let v6 = plan_family(&entry.v6, subnet, image, scopes, &mut used)?;
+    let mut numbers = Numbers {
+        scopes,
+        meters,
+        used: &mut used,
+        metered: &mut metered,
+    };
+    let v4 = plan_family(&entry.v4, subnet, image, &mut numbers)?;
+    let v6 = plan_family(&entry.v6, subnet, image, &mut numbers)?;
     let moves = v4.moves(&entry.v4) || v6.moves(&entry.v6);
     Ok(SubnetPlan {
         id: entry.id,
@@ -421,26 +443,40 @@ fn plan_subnet(
         value,
         image: image.clone(),
         scopes: used,
+        meters: metered,
         v4,
         v6,
     })
 }
 
+/// What actions refer to by number, and which of it they do.
+struct Numbers<'a> {
+    scopes: &'a mut Scopes,
+    meters: &'a mut Meters,
+    used: &'a mut BTreeSet<u32>,
+    metered: &'a mut BTreeSet<u32>,
+}
+
 fn plan_family<F: Family>(
     table: &Table<F>,
     subnet: &ResourceId,
-    image: &SubnetImage,
-    scopes: &mut Scopes,
-    used: &mut BTreeSet<u32>,
+    subnet_image: &SubnetImage,
+    numbers: &mut Numbers<'_>,
 ) -> Result<Plan<F>, DatapathError> {
-    let image = F::image(image);
+    let image = F::image(subnet_image);
     let mut actions = Vec::with_capacity(image.actions.len());
     for action in &image.actions {
-        let action = action_value::<F>(action, scopes)?;
-        if action.scope() != 0 {
-            used.insert(action.scope());
+        let key = MeterKey::of(subnet, &subnet_image.vnet, action);
+        let mut value = action_value::<F>(action, numbers.scopes)?;
+        if value.scope() != 0 {
+            numbers.used.insert(value.scope());
         }
-        actions.push(action);
+        if let Some(key) = key {
+            let meter = numbers.meters.id(&key);
+            numbers.metered.insert(meter);
+            value = value.with_meter(meter);
+        }
+        actions.push(value);
     }
     table
         .plan(image, actions)
