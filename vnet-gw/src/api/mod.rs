@@ -88,6 +88,10 @@ pub struct Settings {
     pub tenant: String,
     /// The location of this host, for lists of locations.
     pub location: String,
+    /// What this host is called, as in the tag `vnet-gw:host`.
+    pub host: Option<String>,
+    /// Whether routes to the internet lead through the host's network stack.
+    pub internet: bool,
 }
 
 /// The whole API as a service. `open` are routes that need no token. Requests must carry a [`Peer`].

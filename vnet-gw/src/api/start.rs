@@ -45,6 +45,10 @@ pub struct ApiOptions {
     pub certificate: Option<(PathBuf, PathBuf)>,
     pub subscription: String,
     pub location: String,
+    /// What this host is called, as in the tag `vnet-gw:host`.
+    pub host: Option<String>,
+    /// Whether routes to the internet lead through the host's network stack.
+    pub internet: bool,
 }
 
 impl ApiOptions {
@@ -56,6 +60,8 @@ impl ApiOptions {
             certificate: None,
             subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
             location: "local".to_owned(),
+            host: None,
+            internet: false,
         }
     }
 }
@@ -160,6 +166,8 @@ pub fn start(
             subscription: options.subscription.clone(),
             tenant: identity.tenant().to_owned(),
             location: options.location.clone(),
+            host: options.host.clone(),
+            internet: options.internet,
         },
         administration: identity::admin(Arc::clone(&identity)),
         metrics: metrics.clone(),

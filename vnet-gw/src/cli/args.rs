@@ -4,10 +4,12 @@
 mod api;
 mod principal;
 mod template;
+mod watcher;
 
 pub use api::*;
 pub use principal::*;
 pub use template::*;
+pub use watcher::*;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -91,6 +93,17 @@ pub enum Command {
     EffectiveNsg(EffectiveNsgArgs),
     /// Which route a packet takes, why, and what becomes of it
     NextHop(NextHopArgs),
+    /// Why a packet arrives or does not: each step, what decided it, and what would have to change
+    ///
+    /// Works the way there and that of the answer out from the resources, and adds what the daemon
+    /// knows of ports and tunnels; nothing is sent. The exit code is 1 where it does not arrive.
+    Why(WhyArgs),
+    /// What the network security groups of a network interface say of a flow
+    IpFlowVerify(IpFlowVerifyArgs),
+    /// The hops of a packet with what is wrong at each, as Azure's connectivityCheck; nothing is sent
+    ConnectivityCheck(ConnectivityCheckArgs),
+    /// What there is in a virtual network or subnet, and what belongs to what
+    Topology(TopologyArgs),
     /// The ports: network interfaces with their devices
     Ports,
     /// The peerings of all virtual networks

@@ -31,6 +31,8 @@ mod table;
 mod trace;
 mod usage;
 mod validate;
+mod watcher;
+mod why;
 
 use std::{io, process::ExitCode};
 
@@ -92,6 +94,10 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::EffectiveRoutes(args) => effective_routes::run(cli, args),
         Command::EffectiveNsg(args) => effective_nsg::run(cli, args),
         Command::NextHop(args) => next_hop::run(cli, args),
+        Command::Why(args) => why::run(cli, args),
+        Command::IpFlowVerify(args) => watcher::flow(cli, args),
+        Command::ConnectivityCheck(args) => watcher::check(cli, args),
+        Command::Topology(args) => watcher::show(cli, args),
         Command::Ports => ports::run(cli),
         Command::Peerings(args) => peerings::run(cli, args),
         Command::Counters(args) => counters::run(cli, args),

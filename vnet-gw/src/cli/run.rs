@@ -8,6 +8,7 @@ use super::{
     args::{Cli, InternetArg, RunArgs},
 };
 use crate::{
+    api::ApiOptions,
     control::RuntimeDir,
     daemon::{self, RunOptions},
     datapath::Instance,
@@ -52,7 +53,11 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         socket_group: args.socket_group.clone(),
         ephemeral: args.ephemeral,
         runtime_dir: RuntimeDir::default(),
-        api: api.map_err(anyhow::Error::msg)?,
+        api: ApiOptions {
+            host: args.deploy.host_name(),
+            internet: args.internet == InternetArg::On,
+            ..api.map_err(anyhow::Error::msg)?
+        },
         metrics: args.metrics,
     })?;
     Ok(Verdict::Good)

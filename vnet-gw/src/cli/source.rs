@@ -46,7 +46,12 @@ pub(super) fn answer<T>(
     match &source.config {
         Some(template) => {
             let Loaded { topology, image } = source.deploy.files(template.clone()).load()?;
-            Ok(work_out(&Snapshot { topology, image })?)
+            // As `vnet-gw run` has it where nothing else is said.
+            Ok(work_out(&Snapshot {
+                topology,
+                image,
+                internet: true,
+            })?)
         }
         None => {
             if let Some(option) = deploy_option(source) {

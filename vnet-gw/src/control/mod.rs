@@ -14,9 +14,10 @@ mod server;
 mod view;
 mod vpn_reply;
 mod vpn_view;
+mod watcher_view;
 
 pub use client::{Client, ClientError};
-pub use names::{NameError, find_connection, find_nic, find_subnet, group_of, short};
+pub use names::{NameError, find_connection, find_nic, find_subnet, find_vnet, group_of, short};
 pub use packet::{PacketOutcome, TraceStep, TracedPacket};
 pub use paths::RuntimeDir;
 pub use protocol::{
@@ -28,6 +29,10 @@ pub use server::{Asked, Server, TraceEnd, TraceFeed};
 pub(crate) use view::next_hop_of;
 pub use view::{counters, effective_routes, effective_security_groups, next_hop, peerings};
 pub use vpn_reply::*;
+pub use watcher_view::{
+    FlowQuestion, FlowVerdict, IpProtocol, PacketQuestion, TopologyReply, connectivity_check,
+    ip_flow_verify, topology, why_packet,
+};
 
 use std::sync::Arc;
 
@@ -38,4 +43,6 @@ use vnet_gw_core::{compile::Image, model::Topology};
 pub struct Snapshot {
     pub topology: Arc<Topology>,
     pub image: Arc<Image>,
+    /// Whether routes to the internet lead through the host's network stack.
+    pub internet: bool,
 }

@@ -57,6 +57,12 @@ pub fn find_subnet<'a>(topology: &'a Topology, text: &str) -> Result<&'a Resourc
     find("subnet", text, 2, subnets)
 }
 
+/// The virtual network called `text`: its name, `GROUP/NAME`, or its id, without case.
+pub fn find_vnet<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId, NameError> {
+    let networks = topology.virtual_networks.iter().map(|(id, _)| id);
+    find("virtualNetwork", text, 1, networks)
+}
+
 /// The connection called `text`: its name, `GROUP/NAME`, or its id, without case.
 pub fn find_connection<'a>(
     topology: &'a Topology,

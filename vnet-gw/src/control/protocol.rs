@@ -8,7 +8,11 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vnet_gw_core::{effective::EffectiveRouteTable, security::EffectiveSecurityGroups};
+use vnet_gw_core::{
+    effective::EffectiveRouteTable,
+    security::EffectiveSecurityGroups,
+    watcher::{Connectivity, Why},
+};
 
 use crate::metering::UsageList;
 
@@ -16,6 +20,7 @@ use super::{
     packet::TracedPacket,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
     vpn_reply::{ConnectionList, ConnectionRow, GatewayList, IkeSaList, KeyText, SharedKeyReply},
+    watcher_view::{FlowQuestion, FlowVerdict, PacketQuestion, TopologyReply},
 };
 
 /// Changes whenever a request or an answer changes its meaning.
@@ -52,6 +57,20 @@ pub enum Request {
     NextHop {
         network_interface: String,
         destination: IpAddr,
+    },
+    /// Why a packet arrives or does not.
+    Why {
+        packet: PacketQuestion,
+    },
+    IpFlowVerify {
+        flow: FlowQuestion,
+    },
+    ConnectivityCheck {
+        packet: PacketQuestion,
+    },
+    /// Of a virtual network or a subnet.
+    Topology {
+        of: String,
     },
     Counters {
         filter: CounterFilter,
@@ -158,6 +177,10 @@ pub enum Response {
     EffectiveRoutes(EffectiveRouteTable),
     EffectiveSecurityGroups(EffectiveSecurityGroups),
     NextHop(Box<NextHopReply>),
+    Why(Box<Why>),
+    IpFlowVerify(FlowVerdict),
+    ConnectivityCheck(Box<Connectivity>),
+    Topology(TopologyReply),
     Counters(CounterTable),
     Usage(UsageList),
     Gateways(GatewayList),

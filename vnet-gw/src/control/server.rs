@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
-    ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
+    ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view, watcher_view,
 };
 use crate::{
     datapath::{Counters, MeterReading},
@@ -315,6 +315,35 @@ impl Connection {
                 self.work_out(move |snapshot| {
                     view::next_hop(&snapshot, &network_interface, destination, ports.as_ref())
                         .map(|reply| Response::NextHop(Box::new(reply)))
+                })
+                .await
+            }
+            Request::Why { packet } => {
+                // Without their word the resources still answer.
+                let ports = self.ask(Asked::Ports).await.ok();
+                let vpn = self.vpn_status().await.ok();
+                self.work_out(move |snapshot| {
+                    watcher_view::why_packet(&snapshot, &packet, ports.as_ref(), vpn.as_ref())
+                        .map(|why| Response::Why(Box::new(why)))
+                })
+                .await
+            }
+            Request::IpFlowVerify { flow } => {
+                self.work_out(move |snapshot| {
+                    watcher_view::ip_flow_verify(&snapshot, &flow).map(Response::IpFlowVerify)
+                })
+                .await
+            }
+            Request::ConnectivityCheck { packet } => {
+                self.work_out(move |snapshot| {
+                    watcher_view::connectivity_check(&snapshot, &packet)
+                        .map(|check| Response::ConnectivityCheck(Box::new(check)))
+                })
+                .await
+            }
+            Request::Topology { of } => {
+                self.work_out(move |snapshot| {
+                    watcher_view::topology(&snapshot, &of).map(Response::Topology)
                 })
                 .await
             }

@@ -154,6 +154,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
         files: options.files.clone(),
         hook: hook_name(options.hook).to_owned(),
         reconcile_interval: options.reconcile_interval,
+        internet: options.internet,
     };
     let (fabric, tunnels) = open()?;
     let mut daemon = Daemon::start(settings, fabric, tunnels, Loaded { topology, image })?;

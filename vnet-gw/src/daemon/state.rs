@@ -39,6 +39,8 @@ pub struct Settings {
     /// As chosen: `auto`, `xdp` or `tcx`.
     pub hook: String,
     pub reconcile_interval: Duration,
+    /// Whether routes to the internet lead through the host's network stack.
+    pub internet: bool,
 }
 
 /// What the loop does next.
@@ -217,6 +219,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         let new = Snapshot {
             topology: loaded.topology,
             image: loaded.image,
+            internet: self.settings.internet,
         };
         if tell {
             let loaded = Loaded {
@@ -342,7 +345,9 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     }
 
     fn status(&self) -> Status {
-        let Snapshot { topology, image } = &*self.snapshot.borrow();
+        let Snapshot {
+            topology, image, ..
+        } = &*self.snapshot.borrow();
         let files = self.settings.files.as_ref();
         let vnets = &topology.virtual_networks;
         let file = |path: &PathBuf| absolute(path).unwrap_or_default().display().to_string();

@@ -7,6 +7,7 @@
 //! other.
 
 mod checkpoint;
+mod connectivity;
 mod loops;
 mod machine;
 mod next_hop;
@@ -15,13 +16,20 @@ mod path;
 mod predictor;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod walk;
+mod why;
 
 pub use checkpoint::{Checkpoint, Decision};
+pub use connectivity::{
+    Connectivity, Hop, HopKind, Issue, IssueKind, Probed, Status, connectivity,
+};
 pub use loops::RouteLoop;
 pub use machine::{Machine, machine, machine_of, machines};
 pub use next_hop::next_hop;
 pub use packet::Packet;
 pub use path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, RouteBy, Step, Taken};
 pub use predictor::Predictor;
+pub use topology::{Extent, TopologyResource, topology_view};
 pub use walk::{RoundTrip, Source};
+pub use why::{Arrives, Fares, Unknown, Way, What, Why, WhyOutcome, WhyStep, why};

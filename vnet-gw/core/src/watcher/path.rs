@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use crate::{
     effective::{Appliance, NextHopType, precedence::Origin as RouteOrigin},
     model::{
-        Connection, Direction, NetworkInterface, ResourceId, Route, RouteTable, VirtualNetwork,
+        Connection, NetworkInterface, ResourceId, Route, RouteTable, VirtualNetwork,
         VirtualNetworkGateway, VirtualNetworkPeering,
     },
 };
@@ -109,8 +109,6 @@ pub struct Dropped<'a> {
 pub enum DropReason {
     /// A reason of the data path.
     DataPath(Reason),
-    /// A network security group.
-    Security(Direction),
     /// `no_tunnel` of the gateway.
     NoTunnel,
     /// `outside_selectors` of a tunnel.
@@ -123,8 +121,6 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::DataPath(reason) => reason.name(),
-            Self::Security(Direction::Inbound) => "nsg_inbound",
-            Self::Security(Direction::Outbound) => "nsg_outbound",
             Self::NoTunnel => "no_tunnel",
             Self::OutsideSelectors => "outside_selectors",
             Self::Guest => "guest",

@@ -13,7 +13,7 @@ use super::{
     path::{Element, RouteBy, Taken},
 };
 use crate::{
-    compile::CompileOptions,
+    compile::{CompileOptions, Image},
     effective::{
         EffectiveError,
         precedence::{self, Candidate, Standing, UserRoutes, connected_peerings, shorten},
@@ -32,6 +32,8 @@ pub struct Predictor<'a> {
     pub(super) topology: &'a Topology,
     pub(super) options: CompileOptions<'a>,
     pub(super) internet_port: bool,
+    /// Whose ports are there; else `options` say it.
+    image: Option<&'a Image>,
     networks: Vec<Network<'a>>,
     by_id: FastMap<&'a str, usize>,
     subnets: FastMap<&'a str, Home<'a>>,
@@ -88,6 +90,7 @@ impl<'a> Predictor<'a> {
             topology,
             options,
             internet_port: false,
+            image: None,
             subnets: subnets.collect(),
             interfaces: FastMap::default(),
             machines: OnceCell::new(),
@@ -112,6 +115,15 @@ impl<'a> Predictor<'a> {
         predictor
     }
 
+    /// With the ports of an image instead of those that the options say.
+    #[must_use]
+    pub fn with_ports_of(self, image: &'a Image) -> Self {
+        Self {
+            image: Some(image),
+            ..self
+        }
+    }
+
     /// Whether the instance has an internet port; without one a packet whose route says `Internet`
     /// is dropped, as [`new`](Self::new) has it.
     #[must_use]
@@ -120,6 +132,10 @@ impl<'a> Predictor<'a> {
             internet_port,
             ..self
         }
+    }
+
+    pub fn topology(&self) -> &'a Topology {
+        self.topology
     }
 
     /// The NIC with that id.
@@ -171,6 +187,9 @@ impl<'a> Predictor<'a> {
 
     /// Whether the element's port can be on this host.
     pub(super) fn is_here(&self, element: Element<'_>) -> bool {
+        if let Some(image) = self.image {
+            return image.ports.contains_key(element.id());
+        }
         match element {
             Element::NetworkInterface(nic) => self.options.is_port(nic),
             Element::Gateway(gateway) => self.options.runs(gateway),

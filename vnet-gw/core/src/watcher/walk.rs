@@ -282,9 +282,6 @@ impl<'a> Predictor<'a> {
                 if is_private(packet.destination) {
                     return stop(Reason::InternetDestination);
                 }
-                if step.ttl <= 1 {
-                    return Err((Reason::TtlExpired.into(), Because::Ttl));
-                }
                 Next::Internet
             }
         };
@@ -294,6 +291,9 @@ impl<'a> Predictor<'a> {
             Next::Gateway(gateway) => Element::Gateway(gateway),
             Next::Internet => {
                 self.secure(step, packet, &[])?;
+                if step.ttl <= 1 {
+                    return Err((Reason::TtlExpired.into(), Because::Ttl));
+                }
                 return Ok(Onward::End(Outcome::Internet));
             }
         };
@@ -335,7 +335,11 @@ impl<'a> Predictor<'a> {
             }
             step.checkpoints.push(checkpoint.clone());
             if checkpoint.denied().is_some() {
-                return Err((DropReason::Security(direction), Because::Rule(checkpoint)));
+                let reason = match direction {
+                    Direction::Inbound => Reason::NsgInbound,
+                    Direction::Outbound => Reason::NsgOutbound,
+                };
+                return Err((reason.into(), Because::Rule(checkpoint)));
             }
         }
         Ok(())
@@ -562,7 +566,9 @@ impl<'a> Predictor<'a> {
         let remote = self.topology.virtual_network_gateways.get(remote);
         let back = self.topology.connection_back(connection);
         Ok(match remote.zip(back) {
-            Some((remote, back)) if self.options.runs(remote) => Tunnel::Through(remote, back),
+            Some((remote, back)) if self.is_here(Element::Gateway(remote)) => {
+                Tunnel::Through(remote, back)
+            }
             _ => Tunnel::Into(connection),
         })
     }

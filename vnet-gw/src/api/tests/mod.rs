@@ -103,6 +103,8 @@ impl Bed {
                 subscription: SUBSCRIPTION.to_owned(),
                 tenant: "tenant".to_owned(),
                 location: "local".to_owned(),
+                host: None,
+                internet: false,
             },
             administration: Router::new().route("/vnet-gw/principals", get(|| async { "{}" })),
             metrics: ApiMetrics::default(),

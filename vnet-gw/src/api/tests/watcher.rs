@@ -267,6 +267,152 @@ async fn flows_of_a_nic() {
     }
 }
 
+/// What a long operation comes to.
+async fn result(bed: &Bed, begun: &Told) -> Value {
+    let path = |name: &str| {
+        let url = begun.is(202).header(name);
+        url[url.find("/subscriptions/").unwrap()..].to_owned()
+    };
+    let ended = bed.get(&path("azure-asyncoperation")).await;
+    assert_eq!(ended.is(200).body["status"], "Succeeded");
+    bed.get(&path("location")).await.is(200).body.clone()
+}
+
+#[tokio::test]
+async fn connectivity_hop_by_hop() {
+    let bed = bed().await;
+    let check = async |destination: Value, protocol: &str| {
+        let body = json!({
+            "source": {"resourceId": compute("virtualMachines/web")},
+            "destination": destination,
+            "protocol": protocol,
+        });
+        let begun = ask(&bed, "connectivityCheck", body).await;
+        result(&bed, &begun).await
+    };
+    // far is not plugged in.
+    let to = json!({"resourceId": network("networkInterfaces/far"), "port": 80});
+    let far = check(to, "Tcp").await;
+    assert_eq!(far["connectionStatus"], "Disconnected");
+    assert_eq!(far["hops"][0]["type"], "Source");
+    assert_eq!(
+        far["hops"][0]["resourceId"],
+        network("networkInterfaces/web/ipConfigurations/one")
+    );
+    let issue = &far["hops"][0]["issues"][0];
+    assert_eq!(issue["type"], "Platform");
+    assert_eq!(
+        issue["context"],
+        json!([{"key": "Reason", "value": "port_down"}])
+    );
+    let mut there = nic("V2/subnets/a", "10.2.0.4", json!({"vnet-gw:device": "far"}));
+    there["tags"]["vnet-gw:vm"] = json!("box");
+    bed.put(&network("networkInterfaces/far"), there)
+        .await
+        .is(200);
+    let far = check(json!({"address": "10.2.0.4"}), "Icmp").await;
+    assert_eq!(far["connectionStatus"], "Connected");
+    let types: Vec<_> = far["hops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hop| &hop["type"])
+        .collect();
+    assert_eq!(types, ["Source", "VirtualMachine"]);
+    // Nothing was sent: nothing is said of it.
+    assert!(far.get("probesSent").is_none() && far.get("avgLatencyInMs").is_none());
+    let black = check(json!({"address": "10.9.0.1"}), "Icmp").await;
+    assert_eq!(black["hops"][0]["issues"][0]["type"], "UserDefinedRoute");
+
+    for (body, told) in [
+        (json!({}), "source is missing"),
+        (
+            json!({"source": {"resourceId": compute("virtualMachines/web")}}),
+            "destination is missing",
+        ),
+        (
+            json!({"source": {"resourceId": compute("virtualMachines/web")},
+                "destination": {"address": "10.2.0.4"}, "protocol": "Tcp"}),
+            "destination.port is missing",
+        ),
+        (
+            json!({"source": {"resourceId": compute("virtualMachines/web")},
+                "destination": {"address": "fd00::1"}}),
+            "no address of the destination's family",
+        ),
+        (
+            json!({"source": {"resourceId": compute("virtualMachines/web")}, "destination": {}}),
+            "needs an address or a resourceId",
+        ),
+    ] {
+        let refused = ask(&bed, "connectivityCheck", body.clone()).await;
+        let message = &refused.is(400).body["error"]["message"];
+        assert!(
+            message.as_str().unwrap().contains(told),
+            "{body}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_and_which_rules_hold() {
+    let bed = bed().await;
+    let names = |told: &Told| {
+        let all = told.is(200).body["resources"].as_array().unwrap();
+        let names = all
+            .iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let group = ask(&bed, "topology", json!({"targetResourceGroupName": "RG"})).await;
+    assert_eq!(
+        names(&group),
+        ["V1", "a", "V2", "a", "db", "far", "web", "box", "web"]
+    );
+    let one = |name: &str| json!({"id": network(name)});
+    let body = json!({"targetVirtualNetwork": one("virtualNetworks/v2")});
+    assert_eq!(
+        names(&ask(&bed, "topology", body).await),
+        ["V2", "a", "far", "box"]
+    );
+    let body = json!({"targetSubnet": one("virtualNetworks/V1/subnets/a")});
+    let subnet = ask(&bed, "topology", body).await;
+    assert_eq!(names(&subnet), ["a", "db", "web", "box", "web"]);
+    let associations = &subnet.body["resources"][0]["associations"];
+    assert_eq!(associations[0]["name"], "rt");
+    assert_eq!(associations[0]["associationType"], "Associated");
+    for (body, status) in [
+        (json!({}), 400),
+        (
+            json!({"targetResourceGroupName": "rg", "targetSubnet": {"id": "x"}}),
+            400,
+        ),
+        (json!({"targetResourceGroupName": "none"}), 404),
+        (
+            json!({"targetVirtualNetwork": one("virtualNetworks/V9")}),
+            404,
+        ),
+        (
+            json!({"targetVirtualNetwork": one("virtualNetworks/V1/subnets/a")}),
+            404,
+        ),
+    ] {
+        ask(&bed, "topology", body).await.is(status);
+    }
+
+    let body = json!({"targetResourceId": compute("virtualMachines/box")});
+    let view = ask(&bed, "securityGroupView", body).await;
+    let nics = view.is(200).body["networkInterfaces"].as_array().unwrap();
+    let ids: Vec<_> = nics.iter().map(|nic| &nic["id"]).collect();
+    assert_eq!(
+        ids,
+        [
+            &network("networkInterfaces/db"),
+            &network("networkInterfaces/far")
+        ]
+    );
+}
+
 #[tokio::test]
 async fn questions_that_cannot_be_answered_say_why() {
     let bed = bed().await;

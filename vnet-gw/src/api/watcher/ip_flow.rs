@@ -22,6 +22,7 @@ pub(super) fn verify(
     };
     let local = question.address("localIPAddress")?;
     let remote = question.address("remoteIPAddress")?;
+    question::same_family(local, remote)?;
     // Of a source port any will do.
     let local_port = question.port("localPort", outbound)?;
     let remote_port = question.port("remotePort", !outbound)?;

@@ -1,14 +1,20 @@
 //! Network Watcher (section C): questions about what becomes of packets, below
 //! `networkWatchers/{name}`, and the virtual machines that clients ask for first.
 
+mod connectivity;
 mod ip_flow;
 mod machines;
 mod question;
+mod topology;
 mod watchers;
 
 use axum::{Json, response::IntoResponse};
 use serde_json::Value;
-use vnet_gw_core::{arm::Target, effective::NextHopResult, model::Kind};
+use vnet_gw_core::{
+    arm::{State, Target, view},
+    effective::NextHopResult,
+    model::{ResourceId, Topology},
+};
 
 use super::{Answer, Api, Call, Refusal, only};
 use crate::identity::Permission;
@@ -22,34 +28,51 @@ impl Api {
         let name = match action {
             "nexthop" => "nextHop",
             "ipflowverify" => "ipFlowVerify",
+            "securitygroupview" => "securityGroupView",
+            "connectivitycheck" => "connectivityCheck",
+            "topology" => "topology",
             _ => return Err(Refusal::no_such_path(&call.path.to_string())),
         };
         only(call, &["POST"])?;
-        debug_assert_eq!(target.kind, Kind::NetworkWatcher);
         self.may(call, target, Permission::Read, &format!("{name}/action"))?;
-        let state = self.engine.state();
-        watchers::must_be(&state, target)?;
         let body = call.object()?;
         let question = Question::new(&body);
+        let state = self.engine.state();
+        watchers::must_be(&state, target)?;
+        let topology = &state.topology;
         let answer = match action {
-            "nexthop" => next_hop(call, &state.topology, &question)?,
-            _ => ip_flow::verify(call, &state.topology, &question)?,
+            "nexthop" => next_hop(call, topology, &question)?,
+            "ipflowverify" => ip_flow::verify(call, topology, &question)?,
+            "securitygroupview" => security_group_view(call, &state, &question)?,
+            "topology" => topology::answer(call, &state, target, &question)?,
+            _ => {
+                drop(state);
+                return self.connectivity(call, target, &question).await;
+            }
         };
         Ok(Json(answer).into_response())
     }
 }
 
 /// The first hop from the source; nothing is sent.
-fn next_hop(
-    call: &Call,
-    topology: &vnet_gw_core::model::Topology,
-    question: &Question<'_>,
-) -> Result<Value, Refusal> {
+fn next_hop(call: &Call, topology: &Topology, question: &Question<'_>) -> Result<Value, Refusal> {
     let source = question.address("sourceIPAddress")?;
     let destination = question.address("destinationIPAddress")?;
+    question::same_family(source, destination)?;
     let nic = find_interface(call, topology, question, Some(source))?;
     question::may_send_from(nic, source, "sourceIPAddress")?;
     let result: NextHopResult = vnet_gw_core::watcher::next_hop(topology, &nic.id, destination)
         .map_err(|error| Refusal::bad("ResourceNotInForce", error.to_string()))?;
     question::shown(&result)
+}
+
+fn security_group_view(
+    call: &Call,
+    state: &State,
+    question: &Question<'_>,
+) -> Result<Value, Refusal> {
+    let id = ResourceId::new(question.needed("targetResourceId")?);
+    let machine = question::target_machine(call, &state.topology, &id, "targetResourceId")?;
+    view::security_group_view(state, machine.interfaces.iter().map(|nic| &nic.id))
+        .map_err(|error| Refusal::bad("ResourceNotInForce", error.to_string()))
 }

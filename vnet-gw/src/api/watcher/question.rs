@@ -17,7 +17,7 @@ use crate::{
 /// The body of a question. Names compare without case, as everywhere in ARM.
 pub(super) struct Question<'a>(&'a Map<String, Value>);
 
-fn wrong(message: impl std::fmt::Display) -> Refusal {
+pub(super) fn wrong(message: impl std::fmt::Display) -> Refusal {
     let message = format!("The body of the request is not valid: {message}");
     Refusal::bad("InvalidRequestContent", message)
 }
@@ -49,6 +49,25 @@ impl<'a> Question<'a> {
             Some(Value::String(text)) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
             Some(_) => Err(wrong(format_args!("{name} must be a string."))),
         }
+    }
+
+    /// # Errors
+    ///
+    /// `InvalidRequestContent` where it is no object.
+    pub(super) fn object(&self, name: &str) -> Result<Option<Self>, Refusal> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Self(object))),
+            Some(_) => Err(wrong(format_args!("{name} must be an object."))),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `InvalidRequestContent` where it is not there, or is no object.
+    pub(super) fn needed_object(&self, name: &str) -> Result<Self, Refusal> {
+        self.object(name)?
+            .ok_or_else(|| wrong(format_args!("{name} is missing.")))
     }
 
     /// # Errors
@@ -100,6 +119,16 @@ impl Question<'_> {
                 "{name} must be {what}, and '{written}' is not."
             ))
         })
+    }
+
+    /// # Errors
+    ///
+    /// `InvalidRequestContent` where it is no port.
+    pub(super) fn optional_port(&self, name: &str) -> Result<Option<u16>, Refusal> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(_) => self.port(name, false).map(Some),
+        }
     }
 
     /// One of `choices`, as that is written.
@@ -190,6 +219,16 @@ fn of_machine<'t>(
                 machine.id.name()
             ))
         }),
+    }
+}
+
+/// Refuses a packet that cannot be.
+pub(super) fn same_family(source: IpAddr, destination: IpAddr) -> Result<(), Refusal> {
+    match source.is_ipv4() == destination.is_ipv4() {
+        true => Ok(()),
+        false => Err(wrong(format_args!(
+            "{source} and {destination} are not of one address family."
+        ))),
     }
 }
 

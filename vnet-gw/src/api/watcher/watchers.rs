@@ -101,6 +101,13 @@ fn target(subscription: &str, region: &str) -> Target {
     }
 }
 
+/// Where the watcher is.
+pub(super) fn region_of(state: &State, target: &Target) -> String {
+    let made = state.document(&target.document);
+    let made = made.and_then(|document| state.location(document));
+    made.unwrap_or_else(|| region(target).to_owned())
+}
+
 fn region(target: &Target) -> &str {
     let name = target.id.name();
     name.split_once('_').map_or(name, |(_, region)| region)

@@ -96,6 +96,8 @@ impl ApiArgs {
             certificate: self.tls_certificate.clone().zip(self.tls_key.clone()),
             subscription: subscription.to_owned(),
             location: location.to_owned(),
+            host: None,
+            internet: false,
         })
     }
 }

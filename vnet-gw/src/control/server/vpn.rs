@@ -173,7 +173,7 @@ impl Connection {
         Err(ErrorReply::new(ErrorCode::Conflict, message))
     }
 
-    async fn vpn_status(&self) -> Result<VpnStatus, ErrorReply> {
+    pub(super) async fn vpn_status(&self) -> Result<VpnStatus, ErrorReply> {
         self.ask_vpn(Question::Status).await
     }
 

@@ -1,2 +1,3 @@
+mod answers;
 mod paths;
 mod security;

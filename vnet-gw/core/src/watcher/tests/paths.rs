@@ -20,7 +20,7 @@ pub(super) fn short(path: &Path<'_>) -> String {
         Outcome::Dropped(dropped) => {
             let reason = dropped.reason.name();
             words.push(match dropped.reason {
-                DropReason::DataPath(_) | DropReason::Security(_) => reason.to_owned(),
+                DropReason::DataPath(_) => reason.to_owned(),
                 // After the data path.
                 _ => format!("{reason} at {}", name(dropped.at)),
             });

@@ -20,7 +20,7 @@ fn group_id(name: &str) -> ResourceId {
 }
 
 /// TCP to that port, from anywhere to anywhere.
-fn rule(
+pub(super) fn rule(
     name: &str,
     priority: u16,
     direction: Direction,
@@ -46,7 +46,7 @@ fn rule(
     }
 }
 
-fn group(t: &mut Topology, name: &str, rules: Vec<SecurityRule>) -> Option<ResourceId> {
+pub(super) fn group(t: &mut Topology, name: &str, rules: Vec<SecurityRule>) -> Option<ResourceId> {
     let id = group_id(name);
     let group = NetworkSecurityGroup {
         id: id.clone(),
@@ -58,7 +58,7 @@ fn group(t: &mut Topology, name: &str, rules: Vec<SecurityRule>) -> Option<Resou
     Some(id)
 }
 
-fn on_nic(t: &mut Topology, nic: &str, group: Option<ResourceId>) {
+pub(super) fn on_nic(t: &mut Topology, nic: &str, group: Option<ResourceId>) {
     let nic = t.network_interfaces.get_mut(&nic_id(nic)).unwrap();
     nic.network_security_group = group;
 }
