@@ -71,8 +71,8 @@ enum Onward<'a> {
     To(Next<'a>),
 }
 
-/// Both ports of one passage through the data path, in the order of their ids: with the packet's
-/// addresses and ports they name a flow, the same one in both directions.
+/// Both ports of one passage through the data path, in its direction: with the packet's addresses
+/// and ports they name a flow, to which the answer belongs that passes the other way.
 type Flow<'a> = (&'a ResourceId, &'a ResourceId);
 
 fn flow<'a>(step: &Step<'a>) -> Option<Flow<'a>> {
@@ -81,8 +81,7 @@ fn flow<'a>(step: &Step<'a>) -> Option<Flow<'a>> {
         Next::Gateway(gateway) => &gateway.id,
         Next::Internet => return None,
     };
-    let from = step.at.id();
-    Some((from.min(to), from.max(to)))
+    Some((step.at.id(), to))
 }
 
 type Stop<'a> = (DropReason, Because<'a>);
@@ -322,7 +321,7 @@ impl<'a> Predictor<'a> {
             Element::NetworkInterface(nic) => Some(nic),
             Element::Gateway(_) => None,
         };
-        let known = flow(step).is_some_and(|flow| flows.contains(&flow));
+        let known = flow(step).is_some_and(|(from, to)| flows.contains(&(to, from)));
         for (nic, direction) in [
             (sender, Direction::Outbound),
             (receiver, Direction::Inbound),
