@@ -450,6 +450,7 @@ fn does_not_fit(error: CompileError) -> ArmError {
         CompileError::NotEnforced(_) => "NotSupported",
         CompileError::TooManyRoutes { .. }
         | CompileError::TooManyActions { .. }
+        | CompileError::TooManyRules { .. }
         | CompileError::TooMany { .. } => "ResourceLimitExceeded",
         _ => "NetworkingInternalOperationError",
     };

@@ -23,7 +23,8 @@ use std::{
 use imbl::ordmap::DiffItem;
 
 use super::{
-    ActionImage, CompileError, CompileOptions, Image, SubnetImage, TableImage, compile,
+    ActionImage, CompileError, CompileOptions, Image, SubnetImage, TableImage, check_rule_sets,
+    compile,
     index::{Home, Index},
     subnet_image,
     tables::Tables,
@@ -203,6 +204,9 @@ impl<'a> Changes<'a> {
             let named = securities.flat_map(|one| one.inbound.iter().chain(&one.outbound));
             let named: HashSet<&RuleSetId> = named.collect();
             new.rule_sets.retain(|id, _| named.contains(id));
+        }
+        if let Some(new) = new {
+            check_rule_sets(&new.rule_sets, Some(&image.rule_sets)).ok()?;
         }
         Some(())
     }

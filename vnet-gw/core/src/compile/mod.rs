@@ -37,7 +37,7 @@ use vnet_gw_common::maps;
 use crate::{
     model::{NetworkInterface, ResourceId, Subnet, Topology, VirtualNetworkGateway},
     secret::Secret,
-    security::RuleSets,
+    security::{RuleSet, RuleSetId, RuleSets, check_size, classifier::ClassifierError},
 };
 
 /// What the image depends on besides the resources.
@@ -50,6 +50,9 @@ pub struct CompileOptions<'a> {
     /// ([`Topology::connections_without_key`]). A connection with no key at all has no tunnels.
     pub shared_keys: &'a BTreeMap<ResourceId, Secret>,
 }
+
+/// Sets of security rules by their names.
+type Sets = BTreeMap<RuleSetId, Arc<RuleSet>>;
 
 static NO_KEYS: BTreeMap<ResourceId, Secret> = BTreeMap::new();
 
@@ -102,6 +105,11 @@ pub enum CompileError {
         subnet: ResourceId,
         family: &'static str,
         limit: usize,
+    },
+    #[error("networkSecurityGroup {group}: {why}")]
+    TooManyRules {
+        group: ResourceId,
+        why: ClassifierError,
     },
     #[error("route table {table}: route {route} is out of order or has the prefix of another")]
     RoutesOutOfOrder { table: ResourceId, route: String },
@@ -231,10 +239,25 @@ pub fn compile(
         image.subnets.insert(home.subnet.id.clone(), subnet);
     }
     image.rule_sets = rule_sets.into_sets();
+    let before = previous.map(|image| &image.rule_sets);
+    check_rule_sets(&image.rule_sets, before)?;
     fits("ports", image.ports.len(), maps::MAX_PORTS)?;
     fits("subnets with ports", image.subnets.len(), maps::MAX_TABLES)?;
     tables.check_scopes()?;
     Ok(image)
+}
+
+/// Whether the data path takes the sets; those that it took before are not asked again.
+fn check_rule_sets(sets: &Sets, before: Option<&Sets>) -> Result<(), CompileError> {
+    fits("sets of security rules", sets.len(), maps::MAX_RULE_SETS)?;
+    for (id, set) in sets {
+        let known = before.and_then(|before| before.get(id));
+        if !known.is_some_and(|known| Arc::ptr_eq(known, set)) {
+            let group = id.group.clone();
+            check_size(set).map_err(|why| CompileError::TooManyRules { group, why })?;
+        }
+    }
+    Ok(())
 }
 
 /// A subnet with its tables: `before`, where that is equal.

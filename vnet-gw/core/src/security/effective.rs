@@ -64,9 +64,11 @@ pub struct EffectiveSecurityRule {
     pub destination_port_range: String,
     pub source_port_ranges: Vec<String>,
     pub destination_port_ranges: Vec<String>,
-    /// A tag or a prefix.
-    pub source_address_prefix: String,
-    pub destination_address_prefix: String,
+    /// A tag or a prefix; nothing of application security groups without members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address_prefix: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_address_prefix: Option<String>,
     /// The tag and the prefixes as written; of application security groups their members.
     pub source_address_prefixes: Vec<String>,
     pub destination_address_prefixes: Vec<String>,
@@ -195,8 +197,8 @@ fn shown(
         destination_port_range: first(&destination_ports),
         source_port_ranges: source_ports,
         destination_port_ranges: destination_ports,
-        source_address_prefix: first(&sources),
-        destination_address_prefix: first(&destinations),
+        source_address_prefix: sources.first().cloned(),
+        destination_address_prefix: destinations.first().cloned(),
         source_address_prefixes: sources,
         destination_address_prefixes: destinations,
         expanded_source_address_prefix: expanded_sources,

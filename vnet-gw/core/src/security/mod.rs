@@ -10,6 +10,7 @@ pub mod classifier;
 mod default_rules;
 mod effective;
 mod evaluate;
+mod limits;
 mod place;
 mod rule_set;
 mod rule_sets;
@@ -22,6 +23,7 @@ pub use effective::{
     SubResource, effective_security_groups,
 };
 pub use evaluate::{Packet, Verdict, decide, evaluate};
+pub use limits::check_size;
 pub use rule_set::{PortSecurity, Rule, RuleAddresses, RuleSet, RuleSetId};
 pub use rule_sets::RuleSets;
 

@@ -59,7 +59,10 @@ fn tags_are_shown_as_written_and_expanded() {
     let groups = effective_security_groups(&topology, &nic_id("a")).unwrap();
     let rule = &groups.value[0].effective_security_rules[0];
     assert_eq!(rule.name, "securityRules/r100");
-    assert_eq!(rule.source_address_prefix, "VirtualNetwork");
+    assert_eq!(
+        rule.source_address_prefix.as_deref(),
+        Some("VirtualNetwork")
+    );
     assert_eq!(
         rule.source_address_prefixes,
         ["VirtualNetwork", "192.0.2.0/24"]

@@ -118,3 +118,28 @@ fn ports_have_the_flow_timeout_of_their_vnet() {
     let timeout = |nic: &str| image.ports[&nic_id(nic)].flow_timeout;
     assert_eq!((timeout("nic-1-1-0"), timeout("nic-2-1-0")), (4, 30));
 }
+
+#[test]
+fn what_the_data_path_does_not_take_is_told_before() {
+    let mut topology = topology(1);
+    let addresses = |count: u128| -> Vec<ipnet::IpNet> {
+        // Each alone, or they were fewer.
+        let bits = (0..count).map(|n| std::net::Ipv6Addr::from_bits((0xfd << 120) | (2 * n)));
+        bits.map(|address| std::net::IpAddr::V6(address).into())
+            .collect()
+    };
+    let mut with = |count| {
+        let many = SecurityRuleAddresses::Some {
+            prefixes: addresses(count),
+            tag: None,
+        };
+        topology.group("NSG", vec![rule(100, Access::Allow, many, any())]);
+        compile(&topology, &CompileOptions::default(), None)
+    };
+    assert!(with(65_000).is_ok());
+    let error = with(66_000).unwrap_err();
+    assert!(
+        matches!(&error, crate::compile::CompileError::TooManyRules { group, .. } if *group == group_id("NSG")),
+        "{error}"
+    );
+}
