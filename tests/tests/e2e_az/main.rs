@@ -9,3 +9,4 @@ mod refusals;
 mod shapes;
 mod tutorial;
 mod upkeep;
+mod watcher;
