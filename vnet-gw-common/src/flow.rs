@@ -177,7 +177,7 @@ pub const TIMEOUT_SHIFT: u32 = 30 - TICK_SHIFT;
 /// Of a flow that may yet come about.
 pub const HALF_OPEN_TIMEOUT: u16 = 28;
 /// Of a TCP connection that ended by RST, or by FIN of both sides.
-pub const CLOSED_TIMEOUT: u16 = 14;
+pub const CLOSED_TIMEOUT: u16 = 9;
 /// Of a datagram in pieces.
 pub const FRAGMENT_TIMEOUT: u16 = 28;
 

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod datapath;
 pub mod doctor;
 pub mod engine;
+pub mod flow_log;
 pub mod identity;
 pub mod internet;
 pub mod io;

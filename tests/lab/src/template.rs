@@ -77,6 +77,34 @@ pub enum Remote<'a> {
     Site(&'a str),
 }
 
+/// A `securityRules` of a network security group, for any source and source port.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityRule<'a> {
+    pub name: &'a str,
+    /// `Inbound` or `Outbound`.
+    pub direction: &'a str,
+    /// `Allow` or `Deny`.
+    pub access: &'a str,
+    pub protocol: &'a str,
+    /// Of the destination: a number, a range, or `*`.
+    pub ports: &'a str,
+}
+
+impl SecurityRule<'_> {
+    fn value(&self, priority: usize) -> Value {
+        json!({"name": self.name, "properties": {
+            "priority": priority,
+            "direction": self.direction,
+            "access": self.access,
+            "protocol": self.protocol,
+            "sourceAddressPrefix": "*",
+            "sourcePortRange": "*",
+            "destinationAddressPrefix": "*",
+            "destinationPortRange": self.ports,
+        }})
+    }
+}
+
 /// An ARM deployment template.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Template {
@@ -339,6 +367,50 @@ impl Template {
             "location": location,
             "properties": properties,
         }));
+        self
+    }
+
+    /// A network security group, or another in place of one that is there; rules in the order of their
+    /// priorities, from 100 on.
+    pub fn security_group(
+        &mut self,
+        name: &str,
+        location: &str,
+        flush_connection: bool,
+        rules: &[SecurityRule],
+    ) -> &mut Self {
+        let rules: Vec<Value> = rules
+            .iter()
+            .enumerate()
+            .map(|(number, rule)| rule.value(100 + number))
+            .collect();
+        self.remove(name);
+        self.resources.push(json!({
+            "type": "Microsoft.Network/networkSecurityGroups",
+            "apiVersion": "2024-05-01",
+            "name": name,
+            "location": location,
+            "properties": {"flushConnection": flush_connection, "securityRules": rules},
+        }));
+        self
+    }
+
+    /// Associates a subnet (`VNET/SUBNET`) or a networkInterface with a security group, or with none.
+    pub fn secure(&mut self, what: &str, group: Option<&str>) -> &mut Self {
+        let group = group.map(|group| json!({"id": id("networkSecurityGroups", &[group])}));
+        let properties = match what.split_once('/') {
+            Some((vnet, subnet)) => {
+                let mut subnets = self.list(vnet, "subnets").iter_mut();
+                subnets.find(|one| one["name"] == subnet)
+            }
+            None => (self.resources.iter_mut()).find(|resource| resource["name"] == what),
+        };
+        let properties = properties.and_then(|one| one["properties"].as_object_mut());
+        let properties = properties.unwrap_or_else(|| panic!("the template has no {what} yet"));
+        match group {
+            Some(group) => properties.insert("networkSecurityGroup".to_owned(), group),
+            None => properties.remove("networkSecurityGroup"),
+        };
         self
     }
 

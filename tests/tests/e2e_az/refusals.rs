@@ -48,10 +48,6 @@ fn refusals_have_azures_codes_and_change_nothing() {
         "network vnet peering create --vnet-name one --name p --remote-vnet same --allow-vnet-access",
     );
     refused(
-        "NotSupported",
-        "network vnet subnet update --vnet-name one --name default --network-security-group nsg",
-    );
-    refused(
         "InUseRouteTableCannotBeDeleted",
         "network route-table delete --name table",
     );

@@ -20,6 +20,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use vnet_gw_common::maps;
 use vnet_gw_core::model::DeployOptions;
 
 use crate::{
@@ -77,7 +78,7 @@ pub enum Command {
     /// Reads the file again when it changes or on SIGHUP; a file that does not validate changes
     /// nothing. Ends on SIGTERM or SIGINT and leaves the data path forwarding: a restart takes it
     /// over, `vnet-gw down` removes it.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check a template without touching anything
     Validate(ValidateArgs),
     /// Remove an instance's data path from the kernel
@@ -119,6 +120,8 @@ pub enum Command {
     Usage(UsageArgs),
     /// Follow what the data path decides about packets that a network interface sends
     Trace(TraceArgs),
+    /// Network security groups: what their rules decided
+    Nsg(NsgArgs),
     /// The VPN gateways: addresses, bandwidth, engine, and what they dropped
     Gateways,
     /// The VPN connections and how they fare
@@ -258,6 +261,30 @@ pub struct RunArgs {
     /// How often the kernel is compared with the configuration
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
     pub reconcile_interval: Duration,
+
+    /// How many flows security groups may decide about at a time, of IPv4 and of IPv6 each; where
+    /// there are more, rules are asked for every packet of the rest
+    ///
+    /// Each takes about 150 bytes of IPv4 and 170 of IPv6, whether or not there are so many. Takes
+    /// effect when the data path is made; `vnet-gw down` removes one that is there.
+    #[arg(long, value_name = "COUNT", default_value_t = maps::DEFAULT_FLOWS,
+        value_parser = clap::value_parser!(u32).range(i64::from(maps::MIN_FLOWS)..=i64::from(maps::MAX_FLOWS)))]
+    pub flows: u32,
+
+    /// Log flows that security groups decided about to this file, a JSON line for each network
+    /// interface and look, in the shape of Azure's VNet flow logs
+    #[arg(long, value_name = "FILE")]
+    pub flow_log: Option<PathBuf>,
+
+    /// Size in MiB at which the flow log is put aside as FILE.1, FILE.2, …
+    #[arg(long, value_name = "MIB", default_value_t = 100, requires = "flow_log",
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub flow_log_size: u64,
+
+    /// How many such files are kept
+    #[arg(long, value_name = "COUNT", default_value_t = 4, requires = "flow_log",
+        value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub flow_log_keep: u32,
 
     /// Who besides root may use the control socket, but for shared keys [default: `vnet-gw`, if
     /// there is such a group]
@@ -470,6 +497,27 @@ pub struct ConnectionsArgs {
     /// Time between two looks
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = period, requires = "watch")]
     pub interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct NsgArgs {
+    #[command(subcommand)]
+    pub command: NsgCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NsgCommand {
+    /// The rules that hold for network interfaces on this host: how often each decided, and when last
+    ///
+    /// A hit is a flow that the rule admitted, or a packet that it refused.
+    Show(NsgShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NsgShowArgs {
+    /// Only this group: its name or id
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ mod generate;
 mod ike_sas;
 mod import_netcfg;
 mod next_hop;
+mod nsg;
 mod output;
 mod peerings;
 mod ports;
@@ -102,6 +103,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Peerings(args) => peerings::run(cli, args),
         Command::Counters(args) => counters::run(cli, args),
         Command::Usage(args) => usage::run(cli, args),
+        Command::Nsg(args) => nsg::run(cli, args),
         Command::Trace(args) => trace::run(cli, args),
         Command::Gateways => gateways::run(cli),
         Command::Connections(args) => connections::run(cli, args),

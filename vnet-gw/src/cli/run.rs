@@ -12,6 +12,7 @@ use crate::{
     control::RuntimeDir,
     daemon::{self, RunOptions},
     datapath::Instance,
+    flow_log::FlowLogOptions,
 };
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
@@ -50,6 +51,12 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         engine: args.engine.into(),
         internet: args.internet == InternetArg::On,
         reconcile_interval: args.reconcile_interval,
+        flows: args.flows,
+        flow_log: args.flow_log.clone().map(|path| FlowLogOptions {
+            path,
+            size: args.flow_log_size << 20,
+            keep: args.flow_log_keep,
+        }),
         socket_group: args.socket_group.clone(),
         ephemeral: args.ephemeral,
         runtime_dir: RuntimeDir::default(),

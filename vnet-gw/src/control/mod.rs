@@ -10,6 +10,7 @@ mod packet;
 mod paths;
 mod protocol;
 mod reply;
+mod security_reply;
 mod server;
 mod view;
 mod vpn_reply;
@@ -25,6 +26,7 @@ pub use protocol::{
     ResponseLine, Target, VERSION,
 };
 pub use reply::*;
+pub use security_reply::*;
 pub use server::{Asked, Server, TraceEnd, TraceFeed};
 pub(crate) use view::next_hop_of;
 pub use view::{counters, effective_routes, effective_security_groups, next_hop, peerings};

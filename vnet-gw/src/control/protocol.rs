@@ -19,6 +19,7 @@ use crate::metering::UsageList;
 use super::{
     packet::TracedPacket,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
+    security_reply::SecurityRuleList,
     vpn_reply::{ConnectionList, ConnectionRow, GatewayList, IkeSaList, KeyText, SharedKeyReply},
     watcher_view::{FlowQuestion, FlowVerdict, PacketQuestion, TopologyReply},
 };
@@ -97,6 +98,8 @@ pub enum Request {
         #[serde(default)]
         count: Option<u64>,
     },
+    /// How often security rules decided.
+    SecurityRules {},
     Gateways {},
     Connections {},
     Connection {
@@ -183,6 +186,7 @@ pub enum Response {
     Topology(TopologyReply),
     Counters(CounterTable),
     Usage(UsageList),
+    SecurityRules(SecurityRuleList),
     Gateways(GatewayList),
     Connections(ConnectionList),
     Connection(Box<ConnectionRow>),

@@ -29,7 +29,8 @@ use zeroize::Zeroizing;
 
 use super::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
-    ResponseLine, Snapshot, Status, TracedPacket, VERSION, find_nic, view, watcher_view,
+    ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
+    watcher_view,
 };
 use crate::{
     datapath::{Counters, MeterReading},
@@ -71,6 +72,7 @@ pub enum Asked {
     },
     /// A client's feed is closed: what nobody wants is not traced.
     TraceGone,
+    SecurityRules(oneshot::Sender<SecurityRuleList>),
     /// For the VPN side.
     Vpn(Question),
     /// What was handed over from one VNet into another.
@@ -289,6 +291,10 @@ impl Connection {
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,
             Request::Usage { from, to } => self.usage(from, to).await,
+            Request::SecurityRules {} => self
+                .ask(Asked::SecurityRules)
+                .await
+                .map(Response::SecurityRules),
             Request::Peerings {} => {
                 self.work_out(|snapshot| Ok(Response::Peerings(view::peerings(&snapshot.topology))))
                     .await

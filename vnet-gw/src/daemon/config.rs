@@ -9,7 +9,7 @@ use std::{
 };
 
 use vnet_gw_core::{
-    compile::{CompileError, CompileOptions, Image, check_enforced, compile},
+    compile::{CompileError, CompileOptions, Image, compile},
     model::{ArmError, DeployOptions, Topology, parse_parameters_file, parse_template},
     watcher::Predictor,
 };
@@ -130,7 +130,7 @@ impl ConfigFiles {
             host_name: self.host_name.as_deref(),
             ..CompileOptions::default()
         };
-        let image = check_enforced(&topology).and_then(|()| compile(&topology, &options, None));
+        let image = compile(&topology, &options, None);
         let image = image.map_err(|error| LoadError::DoesNotFit {
             path: self.template.clone(),
             error,

@@ -1,14 +1,16 @@
 //! The data path as the loop sees it.
 
-use std::{io, os::fd::AsFd, sync::Arc};
+use std::{collections::BTreeMap, io, os::fd::AsFd, sync::Arc};
 
 use aya_log::EbpfLogger;
-use vnet_gw_core::{compile::Image, model::ResourceId};
+use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
 use crate::{
     datapath::{
-        ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus, Stats,
+        ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus, RuleHits,
+        Stats,
     },
+    flow_log::FlowCounts,
     metrics::Collector,
 };
 
@@ -18,6 +20,8 @@ pub trait Fabric {
     fn reconcile(&mut self) -> Result<Drift, DatapathError>;
     fn counters(&self) -> Result<Counters, DatapathError>;
     fn ports(&self) -> Vec<PortStatus>;
+    /// How often each security rule decided, and how many flows there are.
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts);
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
     fn stats(&self) -> Stats;
     /// What was handed over from one VNet into another.
@@ -59,6 +63,11 @@ impl Fabric for Datapath {
 
     fn ports(&self) -> Vec<PortStatus> {
         Self::ports(self)
+    }
+
+    /// Flows are looked at by whoever runs it.
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
+        (self.rule_hits(), FlowCounts::default())
     }
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {

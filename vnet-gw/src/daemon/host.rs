@@ -1,15 +1,21 @@
 //! The data path together with the internet port that leads out of it.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
-use vnet_gw_core::{compile::Image, model::ResourceId};
+use anyhow::Context;
+use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
 use super::{Fabric, TraceLog};
 use crate::{
     datapath::{
         ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, MeterReading, PortStatus,
-        Stats,
+        RuleHits, Stats,
     },
+    flow_log::{FlowCounts, FlowLogFile, FlowLogOptions, Keeper},
     internet::{self, Internet},
     metrics::Collector,
 };
@@ -25,19 +31,35 @@ pub struct Host {
     internet: Option<Internet>,
     /// VNets that the host's side knows.
     scopes: BTreeSet<u32>,
+    flows: Keeper,
     begun: bool,
 }
 
 impl Host {
-    pub fn new(datapath: Datapath, internet: bool) -> Self {
+    /// # Errors
+    /// Where the flow tables cannot be read, or the flow log's file not be written.
+    pub fn new(
+        datapath: Datapath,
+        internet: bool,
+        flow_log: Option<&FlowLogOptions>,
+    ) -> anyhow::Result<Self> {
         let instance = datapath.instance().clone();
-        Self {
+        let log = flow_log.map(|options| {
+            FlowLogFile::open(options.clone())
+                .with_context(|| format!("--flow-log {}", options.path.display()))
+        });
+        let log = log.transpose()?;
+        datapath.set_flow_log(log.is_some());
+        let flows = Keeper::start(&instance.name, datapath.flow_tables()?, log)
+            .context("the flow tables' thread")?;
+        Ok(Self {
             internet: internet.then(|| Internet::new(&instance)),
             datapath,
             instance,
             scopes: BTreeSet::new(),
+            flows,
             begun: false,
-        }
+        })
     }
 
     /// The host's side first, and then the port, so that nothing leaves untranslated. What was mended.
@@ -87,7 +109,9 @@ impl Fabric for Host {
         if first {
             self.begin(&mut warnings)?;
         }
-        let mut report = self.datapath.apply(image)?;
+        let applied = self.datapath.apply(image);
+        self.flows.set_names(self.datapath.flow_names());
+        let mut report = applied?;
         // Otherwise with every reconcile.
         if first || self.datapath.scopes() != self.scopes {
             self.connect(&mut warnings)?;
@@ -118,6 +142,10 @@ impl Fabric for Host {
 
     fn ports(&self) -> Vec<PortStatus> {
         self.datapath.ports()
+    }
+
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
+        (self.datapath.rule_hits(), self.flows.counts())
     }
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {

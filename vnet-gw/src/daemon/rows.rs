@@ -1,13 +1,60 @@
 //! What the data path says of itself, as rows for clients.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use vnet_gw_common::mac_to_u64;
+use vnet_gw_core::security::RuleSetId;
 
 use crate::{
-    control::{DatapathStatus, PortList, PortRow, PortStatistics, TableRow},
-    datapath::{PortState, PortStatus, Stats},
+    control::{
+        DatapathStatus, FlowsReply, PortList, PortRow, PortStatistics, SecurityRuleList,
+        SecurityRuleRow, TableRow,
+    },
+    datapath::{PortState, PortStatus, RuleHits, Stats},
+    flow_log::FlowCounts,
 };
+
+/// A group's rules have one row, wherever they hold.
+pub(super) fn security(
+    hits: BTreeMap<RuleSetId, Vec<RuleHits>>,
+    flows: FlowCounts,
+) -> SecurityRuleList {
+    let mut rows: BTreeMap<_, SecurityRuleRow> = BTreeMap::new();
+    for (set, rules) in hits {
+        for rule in rules {
+            let direction = set.direction;
+            let key = (
+                set.group.clone(),
+                direction,
+                rule.priority,
+                rule.name.clone(),
+            );
+            let last = rule.last.map(|last| last.as_secs_f64());
+            let row = rows.entry(key).or_insert_with(|| SecurityRuleRow {
+                network_security_group: set.group.to_string(),
+                direction: direction.as_str().to_owned(),
+                name: rule.name.to_string(),
+                priority: rule.priority,
+                access: rule.access.as_str().to_owned(),
+                hits: 0,
+                last_hit_seconds: None,
+            });
+            row.hits += rule.hits;
+            row.last_hit_seconds = match (row.last_hit_seconds, last) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    SecurityRuleList {
+        value: rows.into_values().collect(),
+        flows: FlowsReply {
+            established: flows.established,
+            half_open: flows.half_open,
+            expired: flows.expired,
+        },
+    }
+}
 
 pub(super) fn ports(ports: Vec<PortStatus>) -> PortList {
     PortList {

@@ -30,8 +30,9 @@ use super::{
 use crate::{
     api::{self, ApiOptions, Place},
     control::{Asked, RuntimeDir, Server},
-    datapath::{self, Datapath, HookChoice, Instance},
+    datapath::{self, Datapath, Features, HookChoice, Instance},
     engine::{Engine, EngineOptions, SystemAssign, Writer},
+    flow_log::FlowLogOptions,
     internet,
     metering::Metering,
     metrics::{MetricsServer, Sources},
@@ -58,6 +59,9 @@ pub struct RunOptions {
     /// Whether routes to the internet lead through the host's network stack.
     pub internet: bool,
     pub reconcile_interval: Duration,
+    /// Flows of each family that the data path has room for, where its maps are new.
+    pub flows: u32,
+    pub flow_log: Option<FlowLogOptions>,
     /// Who besides root may ask; unset, `vnet-gw` where there is such a group.
     pub socket_group: Option<String>,
     /// Take everything down at the end.
@@ -96,8 +100,13 @@ pub fn run(options: &RunOptions) -> Result<()> {
         serve(
             options,
             || {
-                let datapath = Datapath::open(&options.instance, options.hook)?;
-                let host = Host::new(datapath, options.internet);
+                let datapath = Datapath::open_for(
+                    &options.instance,
+                    options.hook,
+                    Features::detect(),
+                    options.flows,
+                )?;
+                let host = Host::new(datapath, options.internet, options.flow_log.as_ref())?;
                 Ok((host, Vpn::start(options.engine)?))
             },
             signals,

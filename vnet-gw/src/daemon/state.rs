@@ -316,6 +316,10 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 let counters = counters.map(|counters| (counters, uptime));
                 drop(answer.send(counters.map_err(datapath_error)));
             }
+            Asked::SecurityRules(answer) => {
+                let (hits, flows) = self.fabric.security();
+                drop(answer.send(rows::security(hits, flows)));
+            }
             Asked::Trace {
                 nic,
                 every,

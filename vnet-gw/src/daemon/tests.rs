@@ -77,6 +77,8 @@ impl Running {
             internet: false,
             engine: EngineChoice::Auto,
             reconcile_interval: Duration::from_secs(3600),
+            flows: 64,
+            flow_log: None,
             socket_group: None,
             ephemeral: false,
             runtime_dir: RuntimeDir::new(scratch.path()),

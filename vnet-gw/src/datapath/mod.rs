@@ -46,7 +46,7 @@ use std::{
 use vnet_gw_common::{Counter, maps::DEFAULT_FLOWS, verdict::Reason};
 use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
-pub use self::flows::{DeniedFlow, FlowNames, FlowRow, FlowTables, PortName, Scan};
+pub use self::flows::{DeniedFlow, FlowId, FlowNames, FlowRow, FlowTables, PortName, Scan};
 use self::{
     attach::Attacher,
     endpoints::{EndpointTables, Wanted},

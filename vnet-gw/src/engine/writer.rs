@@ -10,9 +10,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use vnet_gw_core::{
     arm::{Assign, State},
-    compile::{
-        CompileError, CompileOptions, Compiled, Image, check_enforced, compile, compile_again,
-    },
+    compile::{CompileError, CompileOptions, Compiled, Image, compile, compile_again},
     model::{ArmError, Topology},
 };
 
@@ -422,7 +420,6 @@ fn image(
     options: &EngineOptions,
     previous: Option<&Image>,
 ) -> Result<Image, CompileError> {
-    check_enforced(&state.topology)?;
     compile(&state.topology, &compile_options(state, options), previous)
 }
 
@@ -432,7 +429,6 @@ fn image_again(
     state: &State,
     options: &EngineOptions,
 ) -> Result<Arc<Image>, CompileError> {
-    check_enforced(&state.topology)?;
     compile_again(before, &state.topology, &compile_options(state, options))
 }
 
@@ -447,7 +443,6 @@ fn compile_options<'a>(state: &'a State, options: &'a EngineOptions) -> CompileO
 fn does_not_fit(error: CompileError) -> ArmError {
     let code = match &error {
         CompileError::DuplicateDevice { .. } => "DeviceInUse",
-        CompileError::NotEnforced(_) => "NotSupported",
         CompileError::TooManyRoutes { .. }
         | CompileError::TooManyActions { .. }
         | CompileError::TooManyRules { .. }

@@ -120,11 +120,6 @@ pub enum CompileError {
         subnet: ResourceId,
         table: ResourceId,
     },
-    #[error(
-        "{0}: network security groups are kept, but not enforced in this version, so a subnet or \
-         network interface cannot be associated with one; remove its networkSecurityGroup"
-    )]
-    NotEnforced(ResourceId),
     #[error("networkInterface {0}: it has no ipConfiguration")]
     NoIpConfiguration(ResourceId),
     #[error("virtualNetworkGateway {gateway}: its subnet {subnet} does not exist")]
@@ -146,25 +141,6 @@ pub enum CompileError {
         count: usize,
         limit: usize,
     },
-}
-
-/// Refuses security groups, which this version's data path does not hold packets against: what is
-/// accepted is enforced.
-///
-/// # Errors
-///
-/// [`CompileError::NotEnforced`]
-pub fn check_enforced(topology: &Topology) -> Result<(), CompileError> {
-    let networks = topology.virtual_networks.values();
-    let mut subnets = networks.flat_map(|network| network.subnets.values());
-    let subnet = subnets.find(|subnet| subnet.network_security_group.is_some());
-    let mut interfaces = topology.network_interfaces.values();
-    let interface = interfaces.find(|nic| nic.network_security_group.is_some());
-    let found = subnet.map(|subnet| &subnet.id);
-    match found.or_else(|| interface.map(|nic| &nic.id)) {
-        Some(id) => Err(CompileError::NotEnforced(id.clone())),
-        None => Ok(()),
-    }
 }
 
 /// The desired image of `topology`. A pure function of `topology` and `options`: `previous` only

@@ -1,14 +1,17 @@
 //! A data path in memory, in the place of the kernel's.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use vnet_gw_core::{
     compile::GatewayImage,
     ike::{TunnelConfig, TunnelState},
+    security::RuleSetId,
 };
 
 use super::*;
 use crate::{
+    datapath::RuleHits,
+    flow_log::FlowCounts,
     vpn::{ConnectionStatus, GatewayStatus, Question, TunnelStatus, Tunnels, VpnStatus},
     worker::TunnelCounters,
 };
@@ -41,6 +44,10 @@ impl Fabric for Fake {
         }
         state.image = image;
         Ok(ApplyReport::default())
+    }
+
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
+        (BTreeMap::new(), FlowCounts::default())
     }
 
     fn reconcile(&mut self) -> Result<Drift, DatapathError> {

@@ -12,7 +12,10 @@ use std::{
 
 use aya::Pod;
 use vnet_gw_common::flow::{self, Class, Denied, Ends, Flow, FlowKey4, FlowKey6, L4};
-use vnet_gw_core::{model::ResourceId, security::RuleSetId};
+use vnet_gw_core::{
+    model::ResourceId,
+    security::{Rule, RuleSetId},
+};
 
 use self::hash::Hash;
 use super::{DatapathError, load::Maps};
@@ -81,6 +84,31 @@ impl FlowId {
     }
 }
 
+#[cfg(test)]
+impl FlowId {
+    /// Of IPv4, TCP or UDP.
+    pub(crate) fn for_test(
+        addresses: [&str; 2],
+        protocol: u8,
+        ports: [u16; 2],
+        ids: [u32; 2],
+    ) -> Self {
+        let class = if protocol == 6 {
+            Class::Tcp
+        } else {
+            Class::Udp
+        };
+        let end = |at: usize| flow::FlowEnd {
+            address: addresses[at].parse::<Ipv4Addr>().unwrap().to_bits(),
+            l4: ports[at],
+            id: ids[at],
+        };
+        let (key, way) = FlowKey4::new(class as u32, end(0), end(1));
+        assert_eq!(way, 0, "the low end first");
+        key.id()
+    }
+}
+
 /// Key of one family.
 trait Key: Pod + Default {
     fn id(self) -> FlowId;
@@ -120,12 +148,12 @@ pub struct FlowNames {
     /// By port id.
     pub ports: BTreeMap<u32, PortName>,
     /// By id of the rule set; the rules by the numbers of their counters.
-    pub rules: BTreeMap<u32, (RuleSetId, BTreeMap<u32, Arc<str>>)>,
+    pub rules: BTreeMap<u32, (RuleSetId, BTreeMap<u32, Arc<Rule>>)>,
 }
 
 impl FlowNames {
     /// The set and the rule that [`Flow::admitted`] or [`Denied::rule`] names.
-    pub fn rule(&self, rule: u32) -> Option<(&RuleSetId, &Arc<str>)> {
+    pub fn rule(&self, rule: u32) -> Option<(&RuleSetId, &Arc<Rule>)> {
         let (set, number) = flow::rule_parts(rule)?;
         let (id, rules) = self.rules.get(&set)?;
         Some((id, rules.get(&number)?))

@@ -20,7 +20,7 @@ use vnet_gw_common::{
 use vnet_gw_core::{
     compile::{Image, PortImage},
     model::ResourceId,
-    security::{RuleSet, RuleSetId},
+    security::{Rule, RuleSet, RuleSetId},
 };
 
 pub(super) use self::counters::ago;
@@ -376,10 +376,10 @@ impl RuleSets {
     }
 
     /// By id: the set, and for the numbers of its counters the rules' names.
-    pub(super) fn names(&self) -> BTreeMap<u32, (RuleSetId, BTreeMap<u32, Arc<str>>)> {
+    pub(super) fn names(&self) -> BTreeMap<u32, (RuleSetId, BTreeMap<u32, Arc<Rule>>)> {
         let of = |(id, held): (&RuleSetId, &Held)| {
             let rules = held.set.as_ref()?.rules.iter().zip(&held.numbers);
-            let names = rules.map(|(rule, number)| (*number, Arc::clone(&rule.name)));
+            let names = rules.map(|(rule, number)| (*number, Arc::clone(rule)));
             Some((held.id, (id.clone(), names.collect())))
         };
         self.sets.iter().filter_map(of).collect()
