@@ -96,6 +96,8 @@ pub(super) struct EndpointTables {
 pub(super) struct Wanted {
     v4: Vec<Entry<u32>>,
     v6: Vec<Entry<Addr6>>,
+    /// The tables hold just this.
+    in_force: bool,
 }
 
 impl Wanted {
@@ -148,14 +150,26 @@ impl EndpointTables {
     /// Puts in what is new or has changed, and keeps what is to go: routes may still lead there.
     /// Whether it took anything.
     pub(super) fn add(&mut self, maps: &Maps, wanted: &Wanted) -> Result<bool, DatapathError> {
+        if wanted.in_force {
+            return Ok(false);
+        }
         let v4 = self.v4.add(maps, &wanted.v4)?;
         Ok(self.v6.add(maps, &wanted.v6)? | v4)
     }
 
     /// Takes out what is not wanted any more. Whether there was any.
-    pub(super) fn remove(&mut self, maps: &Maps, wanted: &Wanted) -> Result<bool, DatapathError> {
+    pub(super) fn remove(
+        &mut self,
+        maps: &Maps,
+        wanted: &mut Wanted,
+    ) -> Result<bool, DatapathError> {
+        if wanted.in_force {
+            return Ok(false);
+        }
         let v4 = self.v4.set(maps, &wanted.v4)?;
-        Ok(self.v6.set(maps, &wanted.v6)? | v4)
+        let v6 = self.v6.set(maps, &wanted.v6)?;
+        wanted.in_force = true;
+        Ok(v6 | v4)
     }
 
     pub(super) fn owes_grace(&self) -> bool {

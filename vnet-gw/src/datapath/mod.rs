@@ -210,7 +210,6 @@ impl Datapath {
         report: &mut ApplyReport,
         start: Instant,
     ) -> Result<(), DatapathError> {
-        let devices = Netdevs::read().map_err(DatapathError::Netlink)?;
         let port_ids = self.ports.plan(&self.internet.wanted(&image))?;
         let plan = self
             .tables
@@ -222,6 +221,12 @@ impl Datapath {
                 place.generation = place.generation.wrapping_add(1);
             }
         }
+        let ports_stand =
+            !self.unfinished && (self.ports).stand(&self.internet.wanted(&image), &places);
+        let devices = match ports_stand {
+            true => None,
+            false => Some(Netdevs::read().map_err(DatapathError::Netlink)?),
+        };
         let endpoints_same = port_ids == self.port_ids
             && self
                 .image
@@ -231,14 +236,18 @@ impl Datapath {
             let ids: HashMap<_, _> = port_ids.iter().map(|(nic, id)| (nic, *id)).collect();
             self.wanted = Wanted::of(&image, &ids, &mut self.scopes)?;
         }
+        let scopes_same = !self.unfinished && endpoints_same && self.tables.keeps_scopes(&plan);
 
         // From here on the kernel changes.
         self.unfinished = true;
         self.image = Some(image.clone());
         self.port_ids = port_ids;
-        let ports_went = self.carry_out(&image, plan, rules, &places, &devices, report)?;
+        let ports_went = self.carry_out(&image, plan, rules, &places, devices.as_ref(), report)?;
         report.in_force = start.elapsed();
         self.settle(ports_went)?;
+        if !scopes_same {
+            self.free_scopes()?;
+        }
         self.unfinished = false;
         Ok(())
     }
@@ -289,14 +298,14 @@ impl Datapath {
         Ok(places)
     }
 
-    /// Puts the plan into force; whether ports went.
+    /// Puts the plan into force; whether ports went. Without `devices`, ports stay as they are.
     fn carry_out(
         &mut self,
         image: &Image,
         plan: TablesPlan,
         rules: RuleSetsPlan,
         places: &Places,
-        devices: &Netdevs,
+        devices: Option<&Netdevs>,
         report: &mut ApplyReport,
     ) -> Result<bool, DatapathError> {
         let Self {
@@ -320,14 +329,20 @@ impl Datapath {
         scopes.write(maps)?;
         report.rule_sets_changed += security.carry_out(rules, maps)?;
         meters.write(maps)?;
-        let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
+        if let Some(devices) = devices {
+            let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
+            report.ports_changed += new.changed;
+        }
         report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
         tables.carry_out(plan, maps, report)?;
-        let changed = ports.set(maps, &attacher, devices, &wanted, places, Which::Changed)?;
-        maps.set_internet(internet.word(|id| self.port_ids.get(id).copied()));
-        let gone = ports.remove_others(maps, &attacher, devices, &self.port_ids)?;
-        report.ports_changed += new.changed + changed.changed + gone;
-        report.endpoints_rebuilt |= endpoints.remove(maps, &self.wanted)?;
+        let mut gone = 0;
+        if let Some(devices) = devices {
+            let changed = ports.set(maps, &attacher, devices, &wanted, places, Which::Changed)?;
+            maps.set_internet(internet.word(|id| self.port_ids.get(id).copied()));
+            gone = ports.remove_others(maps, &attacher, devices, &self.port_ids)?;
+            report.ports_changed += changed.changed + gone;
+        }
+        report.endpoints_rebuilt |= endpoints.remove(maps, &mut self.wanted)?;
         tables.forget_unknown();
         security.forget_unknown(maps, &self.port_ids)?;
         self.programs.forget_others(&self.directory)?;
@@ -349,6 +364,11 @@ impl Datapath {
         self.security.finish(&self.maps)?;
         self.ports.rested();
         self.meters.retain(&self.tables.used_meters());
+        Ok(())
+    }
+
+    /// Frees the numbers of VNets that nothing refers to any more.
+    fn free_scopes(&mut self) -> Result<(), DatapathError> {
         let mut used: BTreeSet<u32> = self.tables.used_scopes();
         used.extend(self.endpoints.used_scopes());
         self.scopes.retain(&self.maps, &used)

@@ -4,7 +4,10 @@
 //! Only the attributes asked for here are decoded, so that an attribute of a newer kernel on some
 //! unrelated device cannot make a port's device look as if it had vanished.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
 
 use netlink_packet_core::{
     NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
@@ -16,6 +19,9 @@ use super::report::NetdevStats;
 
 const NLMSG_HEADER: usize = 16;
 const IFINFO: usize = 16;
+/// The most that the kernel puts into one datagram of a dump is 32 KiB, and so much only for who has
+/// shown room for it.
+const DATAGRAM: usize = 64 << 10;
 /// Not among the constants of libc.
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -62,6 +68,7 @@ impl Netdev {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Netdevs {
     by_index: BTreeMap<u32, Netdev>,
+    by_name: HashMap<String, u32>,
 }
 
 impl Netdevs {
@@ -70,7 +77,9 @@ impl Netdevs {
         // A dump during which a device came or went says so; a few tries find a quiet moment.
         for _ in 0..8 {
             if let Some(devices) = dump()? {
+                let named = devices.iter().map(|d| (d.name.clone(), d.ifindex));
                 return Ok(Self {
+                    by_name: named.collect(),
                     by_index: devices.into_iter().map(|d| (d.ifindex, d)).collect(),
                 });
             }
@@ -85,7 +94,7 @@ impl Netdevs {
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Netdev> {
-        self.by_index.values().find(|device| device.name == name)
+        self.get(*self.by_name.get(name)?)
     }
 }
 
@@ -103,8 +112,10 @@ fn dump() -> io::Result<Option<Vec<Netdev>>> {
     socket.send(&request, 0)?;
 
     let (mut devices, mut interrupted) = (Vec::new(), false);
+    let mut datagram = Vec::with_capacity(DATAGRAM);
     loop {
-        let (datagram, _) = socket.recv_from_full()?;
+        datagram.clear();
+        socket.recv(&mut datagram, 0)?;
         let mut rest = datagram.as_slice();
         while !rest.is_empty() {
             let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;

@@ -16,7 +16,6 @@ use vnet_gw_core::{
     model::{ResourceId, Shared},
 };
 
-use self::entry::veth_needs;
 use super::{
     DatapathError,
     attach::Attacher,
@@ -42,6 +41,8 @@ struct Entry {
     warnings: Vec<String>,
     /// What others on this host make of it: their hooks, and programs that stand before ours.
     surroundings: Vec<String>,
+    /// The programs that stand before ours at TCX; `None` until somebody has looked.
+    ahead: Option<Vec<u32>>,
 }
 
 #[derive(Debug)]
@@ -148,6 +149,19 @@ impl Ports {
         }
     }
 
+    /// Whether all ports are in service as the image has them, as far as we know: then no device has
+    /// to be looked at. What becomes of devices is for the next reconcile.
+    pub(super) fn stand(&self, all: &Wanted<'_>, places: &Places) -> bool {
+        self.by_nic.len() == places.len()
+            && all.iter().all(|(nic, wanted)| {
+                self.by_nic.get(nic).is_some_and(|entry| {
+                    entry.state == PortState::Up
+                        && entry.image == *wanted
+                        && places.get(nic) == Some(&entry.place)
+                })
+            })
+    }
+
     /// Brings the ports in `which` into service as the image has them, or follows what became of
     /// their devices.
     pub(super) fn set(
@@ -210,33 +224,15 @@ impl Ports {
         Ok(report)
     }
 
-    /// A port at XDP redirects into a veth as if the veth were at XDP itself.
+    /// Looks at what has been set since the last time, and tells every port whether others are at
+    /// XDP.
     fn look_around(&mut self, attacher: &Attacher<'_>) {
         let any_xdp = self
             .by_nic
             .values()
             .any(|entry| entry.hook.is_some_and(Hook::is_xdp));
         for entry in self.by_nic.values_mut() {
-            entry.surroundings.clear();
-            let (Some(Hook::Tcx | Hook::Clsact), Some(ifindex)) = (entry.hook, entry.ifindex)
-            else {
-                continue;
-            };
-            let name = &entry.image.device;
-            if any_xdp && entry.veth {
-                entry.surroundings.push(format!(
-                    "{name}: other ports are at XDP, and what comes from there {}; `--hook tcx` needs neither",
-                    veth_needs("reaches a veth's workload")
-                ));
-            }
-            let ahead = attacher.ahead(ifindex);
-            if !ahead.is_empty() {
-                let ids: Vec<String> = ahead.iter().map(u32::to_string).collect();
-                entry.surroundings.push(format!(
-                    "{name}: TCX programs of somebody else stand before ours and may take its packets (ids {}; `bpftool prog show id ID`): stop their owner, or let it attach after vnet-gw",
-                    ids.join(", ")
-                ));
-            }
+            entry.look_around(attacher, any_xdp);
         }
     }
 

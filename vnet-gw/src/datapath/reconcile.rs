@@ -27,7 +27,7 @@ impl Datapath {
         } else {
             let followed = self.follow(&mut drift);
             note(&mut drift.failed, "following devices", followed);
-            let settled = self.settle(false);
+            let settled = self.settle(false).and_then(|()| self.free_scopes());
             note(&mut drift.failed, "freeing what is not used", settled);
         }
         self.totals.reconciles += 1;

@@ -28,6 +28,7 @@ impl Entry {
             veth: false,
             warnings: Vec::new(),
             surroundings: Vec::new(),
+            ahead: None,
         }
     }
 
@@ -91,6 +92,29 @@ impl Entry {
         }
     }
 
+    /// A port at XDP redirects into a veth as if the veth were at XDP itself.
+    pub(super) fn look_around(&mut self, attacher: &Attacher<'_>, any_xdp: bool) {
+        self.surroundings.clear();
+        let (Some(Hook::Tcx | Hook::Clsact), Some(ifindex)) = (self.hook, self.ifindex) else {
+            return;
+        };
+        let name = &self.image.device;
+        if any_xdp && self.veth {
+            self.surroundings.push(format!(
+                "{name}: other ports are at XDP, and what comes from there {}; `--hook tcx` needs neither",
+                veth_needs("reaches a veth's workload")
+            ));
+        }
+        let ahead = self.ahead.get_or_insert_with(|| attacher.ahead(ifindex));
+        if !ahead.is_empty() {
+            let ids: Vec<String> = ahead.iter().map(u32::to_string).collect();
+            self.surroundings.push(format!(
+                "{name}: TCX programs of somebody else stand before ours and may take its packets (ids {}; `bpftool prog show id ID`): stop their owner, or let it attach after vnet-gw",
+                ids.join(", ")
+            ));
+        }
+    }
+
     pub(super) fn value(&self, nic: &ResourceId, device: Option<&Netdev>) -> Port {
         let v4 = self
             .image
@@ -144,7 +168,7 @@ impl Entry {
     }
 }
 
-pub(super) fn veth_needs(who: &str) -> String {
+fn veth_needs(who: &str) -> String {
     format!(
         "{who} only if its peer has GRO on or an XDP program (`ethtool -K PEER gro on` in the workload), and only packets with complete checksums (`ethtool -K PEER tx off`)"
     )

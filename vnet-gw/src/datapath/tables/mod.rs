@@ -361,6 +361,15 @@ impl Tables {
         Ok(found)
     }
 
+    /// Whether `plan` refers to the VNets that the tables refer to now.
+    pub(super) fn keeps_scopes(&self, plan: &TablesPlan) -> bool {
+        let keeps = |(subnet, planned): &(ResourceId, SubnetPlan)| {
+            let held = self.subnets.get(subnet);
+            held.is_some_and(|held| held.scopes == planned.scopes)
+        };
+        plan.gone.is_empty() && plan.changed.iter().all(keeps)
+    }
+
     pub(super) fn used_scopes(&self) -> BTreeSet<u32> {
         self.subnets
             .values()
