@@ -8,6 +8,9 @@ use vnet_gw_lab::workload::Offloads;
 
 use crate::bed::{B, Bed, Site, ensure_empty, image, reaches, subnet_of, two_vnets, workload};
 
+/// Maps that an instance pins.
+const MAPS: usize = 31;
+
 fn packets_from_a(
     counters: &vnet_gw::datapath::Counters,
     image: &vnet_gw_core::compile::Image,
@@ -79,7 +82,7 @@ fn a_restart_adopts_what_is_there() -> Result<()> {
 
     let report = bed.at_host(Site::down)?;
     ensure!(
-        report.links == 2 && report.programs == 3 && report.maps == 17,
+        report.links == 2 && report.programs == 3 && report.maps == MAPS,
         "{report:?}"
     );
     ensure!(report.detached == ["dpa", "dpb"], "{report:?}");
@@ -131,7 +134,7 @@ fn another_abi_is_refused_and_can_be_taken_down() -> Result<()> {
             settings.get(&0, 0)?.abi == maps::ABI_VERSION + 1,
             "it wrote into the maps"
         );
-        ensure!(site.down()?.maps == 17);
+        ensure!(site.down()?.maps == MAPS);
         drop(site.open(HookChoice::Auto)?);
         Ok(())
     })
