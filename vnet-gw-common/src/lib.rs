@@ -14,6 +14,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod branchless;
+pub mod capture;
 pub mod endpoint;
 pub mod flow;
 pub mod internet;
@@ -34,6 +35,19 @@ pub struct Addr6 {
 }
 
 impl Addr6 {
+    pub const LAST: Self = Self {
+        hi: u64::MAX,
+        lo: u64::MAX,
+    };
+
+    /// An IPv4 address as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
+    pub const fn from_v4(address: u32) -> Self {
+        Self {
+            hi: 0,
+            lo: 0xffff_0000_0000 | address as u64,
+        }
+    }
+
     /// From the 128-bit number that `Ipv6Addr::to_bits` gives.
     pub const fn from_bits(bits: u128) -> Self {
         Self {
@@ -77,6 +91,8 @@ mod pod {
     unsafe impl aya::Pod for crate::Counter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::meter::MeterKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::capture::Capture {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::port::Port {}
     // SAFETY: as above.

@@ -78,6 +78,10 @@ pub const DENIED6: &str = "VG_DENIED6";
 pub const FRAGMENTS4: &str = "VG_FRAGMENTS4";
 /// The same for IPv6.
 pub const FRAGMENTS6: &str = "VG_FRAGMENTS6";
+/// `HASH[MAX_CAPTURES]` `u32` → [`Capture`](crate::capture::Capture), by port id.
+pub const CAPTURES: &str = "VG_CAPTURES";
+/// `PERF_EVENT_ARRAY`, by CPU: an [`Event`](crate::capture::Event) and the bytes of a packet.
+pub const PACKETS: &str = "VG_PACKETS";
 
 /// Program names (also the names of their pins).
 pub const PROG_XDP: &str = "vnet_gw_xdp";
@@ -112,6 +116,8 @@ pub const fn half_open_flows(flows: u32) -> u32 {
 pub const fn rule_counter_elements(cpus: u32, stride: u32) -> u32 {
     cpus * stride + stride.div_ceil(2)
 }
+/// Ports whose packets are copied at one time.
+pub const MAX_CAPTURES: u32 = 256;
 
 /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: user space reads and writes these arrays through a mapping,
 /// and each may have a size of its own (kernel 5.10).

@@ -52,6 +52,10 @@ impl Port {
     pub const INTERNET: u32 = 1 << 9;
     /// Security groups hold for it: its [`Security`](crate::nsg::Security) is asked.
     pub const SECURED: u32 = 1 << 8;
+    /// Its packets are copied to user space, as its [`Capture`](crate::capture::Capture) says.
+    pub const CAPTURE: u32 = 1 << 12;
+    /// Either of what makes the path look at a packet besides forwarding it.
+    pub const WATCHED: u32 = Self::TRACE | Self::CAPTURE;
 }
 
 const _: () = assert!(size_of::<Port>() == 64);

@@ -3,7 +3,7 @@
 use vnet_gw_common::{endpoint::Endpoint, port::Port, table::ActionKind, verdict::Reason};
 
 use crate::{
-    answer,
+    answer, capture,
     family::{Family, Ip},
     internet,
     maps::{self, VG_SETTINGS},
@@ -109,5 +109,6 @@ fn hand_over<F: Family, H: Hook>(
     let at_once = rewrite::may_overtake::<H>(packet, ip);
     rewrite::rewrite::<F>(packet, endpoint.mac(), ip.ttl)?;
     meter.count::<H>(packet, ip);
+    capture::delivered(hook, endpoint.port(), out);
     Ok(hook.redirect(endpoint.port(), out, at_once))
 }

@@ -9,6 +9,7 @@ use vnet_gw_common::{
 };
 
 use crate::{
+    capture,
     family::{Family, Ip},
     meter::Meter,
     packet::{ETH_LEN, Hook},
@@ -88,5 +89,6 @@ pub fn hand_over<F: Family, H: Hook>(
     // SAFETY: 14 bytes are there.
     unsafe { rewrite::addresses_from(packet, mac, from) };
     meter.count::<H>(packet, ip);
+    capture::delivered(hook, out_id, out);
     Ok(hook.redirect(out_id, out, at_once))
 }

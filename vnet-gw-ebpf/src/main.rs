@@ -9,6 +9,7 @@
 #![no_main]
 
 mod answer;
+mod capture;
 mod deliver;
 mod extension;
 mod family;
@@ -30,7 +31,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use vnet_gw_common::{port::Port, verdict::Reason};
+use vnet_gw_common::{capture::Event, port::Port, verdict::Reason};
 
 use crate::{
     family::{V4, V6},
@@ -65,8 +66,8 @@ fn enter<H: Hook>(hook: H) -> u32 {
     let Some(port) = maps::port(id) else {
         return refuse::no_port(hook);
     };
-    if port.flags & Port::TRACE != 0 && trace::sampled(port) {
-        return traced(hook, id, port);
+    if port.flags & Port::WATCHED != 0 {
+        return watched(hook, id, port);
     }
     match process::<H, false>(hook, id, port) {
         Ok(action) => action,
@@ -74,16 +75,33 @@ fn enter<H: Hook>(hook: H) -> u32 {
     }
 }
 
-/// The same path, noting what each step found.
+/// The same path for ports that are traced or captured, noting what each step found.
 #[inline(always)]
-fn traced<H: Hook>(hook: H, id: u32, port: &Port) -> u32 {
+fn watched<H: Hook>(hook: H, id: u32, port: &Port) -> u32 {
+    if port.flags & Port::CAPTURE != 0 {
+        capture::tell(hook, id, Event::SENT, 0);
+    }
     trace::begin(port.table);
     trace::end(process::<H, true>(hook, id, port));
-    // Read back from memory: else the verifier walks the logging code once for every reason.
-    match trace::log(hook, id) {
-        Ok(action) => action,
-        Err(refused) => refuse::refuse(hook, id, refused.reason, refused.mtu),
+    if port.flags & Port::TRACE != 0 && trace::sampled(port) {
+        trace::log(hook, id);
     }
+    // Read back from memory: else the verifier walks what follows once for every reason.
+    let (action, answered) = match trace::outcome::<H>() {
+        Ok(outcome) => outcome,
+        Err(refused) => {
+            if port.flags & Port::CAPTURE != 0 {
+                capture::tell(hook, id, Event::REFUSED, refused.reason);
+            }
+            let action = refuse::refuse(hook, id, refused.reason, refused.mtu);
+            (action, action != H::drop())
+        }
+    };
+    // What became of the packet itself goes back into the port.
+    if answered && port.flags & Port::CAPTURE != 0 {
+        capture::tell(hook, id, Event::DELIVERED, 0);
+    }
+    action
 }
 
 #[inline(always)]

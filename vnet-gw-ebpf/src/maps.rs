@@ -1,16 +1,17 @@
 //! The maps of the data path. Names, shapes and meaning: `vnet_gw_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray},
+    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray, PerfEventByteArray},
     macros::btf_map,
 };
 use vnet_gw_common::{
     Counter,
+    capture::Capture,
     endpoint::{Bucket4, Bucket6},
     flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
     maps::{
-        DEFAULT_FLOWS, IFINDEX_DIRECT, INNER_FLAGS, MAX_DENIED, MAX_FRAGMENTS, MAX_METERS,
-        MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES, MMAPABLE, half_open_flows,
+        DEFAULT_FLOWS, IFINDEX_DIRECT, INNER_FLAGS, MAX_CAPTURES, MAX_DENIED, MAX_FRAGMENTS,
+        MAX_METERS, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES, MMAPABLE, half_open_flows,
     },
     meter::MeterKey,
     nsg::{RuleCounter, Security},
@@ -99,6 +100,10 @@ pub static VG_DENIED6: LruHashMap<FlowKey6, Denied, DENIED> = LruHashMap::new();
 pub static VG_FRAGMENTS4: LruHashMap<FragmentKey4, Fragment, FRAGMENTS> = LruHashMap::new();
 #[btf_map]
 pub static VG_FRAGMENTS6: LruHashMap<FragmentKey6, Fragment, FRAGMENTS> = LruHashMap::new();
+#[btf_map]
+pub static VG_CAPTURES: HashMap<u32, Capture, { MAX_CAPTURES as usize }> = HashMap::new();
+#[btf_map]
+pub static VG_PACKETS: PerfEventByteArray = PerfEventByteArray::new();
 
 /// The port of an interface.
 #[inline(always)]

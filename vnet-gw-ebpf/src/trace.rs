@@ -1,6 +1,6 @@
 //! Tracing: what each step found, for sampled packets of traced ports, through `aya-log`.
 //!
-//! The traced copy of the path notes facts in a per-CPU record, and one function outside the path
+//! The watched copy of the path notes facts in a per-CPU record, and one function outside the path
 //! logs them, a line a step; the fast copy pays nothing for either.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
@@ -141,15 +141,15 @@ pub fn end(outcome: Result<u32, Refused>) {
     }
 }
 
-/// Logs the steps and yields the outcome.
+/// What [`end`] was given, and whether the packet was made into an answer.
 #[inline(always)]
-pub fn log<H: Hook>(hook: H, id: u32) -> Result<u32, Noted> {
-    log_steps(hook, id);
+pub fn outcome<H: Hook>() -> Result<(u32, bool), Noted> {
     let Some(facts) = facts() else {
-        return Ok(H::drop());
+        return Ok((H::drop(), false));
     };
     match facts.refused {
-        0 => Ok(facts.action_code),
+        // Only what is forwarded gets as far as an endpoint.
+        0 => Ok((facts.action_code, facts.reached < AT_ENDPOINT)),
         refused => Err(Noted {
             reason: refused - 1,
             mtu: facts.mtu,
@@ -157,8 +157,9 @@ pub fn log<H: Hook>(hook: H, id: u32) -> Result<u32, Noted> {
     }
 }
 
+/// Logs the steps.
 #[inline(never)]
-fn log_steps<H: Hook>(hook: H, id: u32) {
+pub fn log<H: Hook>(hook: H, id: u32) {
     let Some(facts) = facts() else { return };
     // Two CPUs may trace packets of one port at once: lines of a packet share both.
     // SAFETY: no arguments, no memory.

@@ -9,7 +9,7 @@ use vnet_gw_lab::workload::Offloads;
 use crate::bed::{B, Bed, Site, ensure_empty, image, reaches, subnet_of, two_vnets, workload};
 
 /// Maps that an instance pins.
-const MAPS: usize = 31;
+const MAPS: usize = 33;
 
 fn packets_from_a(
     counters: &vnet_gw::datapath::Counters,

@@ -6,6 +6,7 @@
 )]
 
 mod bed;
+mod capture;
 mod changes;
 mod devices;
 mod drift;

@@ -14,9 +14,10 @@ use aya::{
 use aya_obj::generated::bpf_map_type::{self, *};
 use vnet_gw_common::{
     Counter,
+    capture::Capture,
     endpoint::EndpointsWord,
     flow::{Denied, Flow, FlowKey4, FlowKey6, Fragment, FragmentKey4, FragmentKey6},
-    maps::{self, MAX_METERS, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES},
+    maps::{self, MAX_CAPTURES, MAX_METERS, MAX_PORTS, MAX_RULE_SETS, MAX_SCOPES, MAX_TABLES},
     meter::MeterKey,
     nsg::Security,
     port::{Port, RateState, Settings, Subnet},
@@ -59,6 +60,7 @@ pub(super) struct Maps {
     pub(super) denied: [Pinned; 2],
     pub(super) meter_keys: Pinned,
     pub(super) meters: Pinned,
+    pub(super) captures: Pinned,
     /// Rows of every counter map.
     pub(super) cpus: u32,
     settings: Mapping,
@@ -194,7 +196,7 @@ const fn keyed<K, V>(name: &'static str, kind: bpf_map_type, entries: u32) -> Sh
     }
 }
 
-const SHAPES: [Shape; 31] = [
+const SHAPES: [Shape; 33] = [
     shape::<Settings>(maps::SETTINGS, BPF_MAP_TYPE_ARRAY, 1),
     shape::<u32>(maps::PORT_BY_IF, BPF_MAP_TYPE_ARRAY, maps::IFINDEX_DIRECT),
     shape::<u32>(maps::PORT_BY_IF_FAR, BPF_MAP_TYPE_HASH, MAX_PORTS),
@@ -231,6 +233,9 @@ const SHAPES: [Shape; 31] = [
     keyed::<FlowKey6, Denied>(maps::DENIED6, BPF_MAP_TYPE_LRU_HASH, maps::MAX_DENIED),
     keyed::<FragmentKey4, Fragment>(maps::FRAGMENTS4, BPF_MAP_TYPE_LRU_HASH, maps::MAX_FRAGMENTS),
     keyed::<FragmentKey6, Fragment>(maps::FRAGMENTS6, BPF_MAP_TYPE_LRU_HASH, maps::MAX_FRAGMENTS),
+    shape::<Capture>(maps::CAPTURES, BPF_MAP_TYPE_HASH, MAX_CAPTURES),
+    // One entry a CPU.
+    shape::<u32>(maps::PACKETS, BPF_MAP_TYPE_PERF_EVENT_ARRAY, 0),
 ];
 
 impl Maps {
@@ -265,6 +270,7 @@ impl Maps {
             denied: [open(maps::DENIED4)?, open(maps::DENIED6)?],
             meter_keys: open(maps::METER_KEYS)?,
             meters: open(maps::METERS)?,
+            captures: open(maps::CAPTURES)?,
             cpus,
             settings: settings
                 .map

@@ -17,6 +17,7 @@
 //! there, which goes with the namespace; `nsenter --net` keeps to the host's.
 
 mod attach;
+mod capture;
 mod clsact;
 mod down;
 mod endpoints;
@@ -61,8 +62,8 @@ use self::{
     tables::{Tables, TablesPlan},
 };
 pub use self::{
-    attach::Features, down::down, error::DatapathError, internet::InternetPort,
-    meters::left_meters, pins::Instance, report::*,
+    attach::Features, capture::PacketRings, down::down, error::DatapathError,
+    internet::InternetPort, meters::left_meters, pins::Instance, report::*,
 };
 
 /// Where a port's program is attached.
@@ -149,6 +150,7 @@ impl Datapath {
     ) -> Result<Self, DatapathError> {
         let directory = Directory::create(instance)?;
         let (maps, programs) = load::open(instance, &directory, flows)?;
+        capture::forget_all(&maps)?;
         Ok(Self {
             scopes: Scopes::read(&maps)?,
             security: RuleSets::read(&maps)?,

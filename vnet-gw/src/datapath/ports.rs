@@ -8,6 +8,7 @@ use std::{
 };
 
 use vnet_gw_common::{
+    capture::Capture,
     maps::{IFINDEX_DIRECT, MAX_PORTS},
     port::Port,
 };
@@ -19,6 +20,7 @@ use vnet_gw_core::{
 use super::{
     DatapathError,
     attach::Attacher,
+    capture,
     flows::PortName,
     internet::Wanted,
     load::Maps,
@@ -33,6 +35,8 @@ struct Entry {
     place: Place,
     image: Shared<PortImage>,
     trace_every: Option<u32>,
+    /// Its packets are copied to user space.
+    captured: bool,
     ifindex: Option<u32>,
     mtu: Option<u32>,
     hook: Option<Hook>,
@@ -190,6 +194,7 @@ impl Ports {
             }
             let mut entry = Entry::new(wanted.clone(), *place);
             entry.trace_every = known.and_then(|entry| entry.trace_every);
+            entry.captured = known.is_some_and(|entry| entry.captured);
             let device = device.filter(|_| owner == nic);
             match device {
                 // Validation refuses this; here it is a matter of not fighting over a device.
@@ -324,6 +329,7 @@ impl Ports {
             }
             self.devices.clear(&maps.devices, *id)?;
             self.ports.clear(&maps.ports, *id)?;
+            maps.captures.delete(*id)?;
             self.ids.give_back(*id);
         }
         self.by_nic.retain(|nic, _| ids.contains_key(nic));
@@ -433,6 +439,35 @@ impl Ports {
         self.by_nic.iter().map(of).collect()
     }
 
+    pub(super) fn set_capture(
+        &mut self,
+        maps: &Maps,
+        nic: &ResourceId,
+        wanted: Option<Capture>,
+    ) -> Result<(), DatapathError> {
+        let unknown = || DatapathError::NoSuchPort(nic.to_string());
+        let entry = self.by_nic.get_mut(nic).ok_or_else(unknown)?;
+        let id = entry.place.id;
+        let held = self.ports.held().get(&id).copied().ok_or_else(unknown)?;
+        if let Some(wanted) = &wanted {
+            capture::write(maps, id, wanted)?;
+        }
+        entry.captured = wanted.is_some();
+        let flags = (held.flags & !Port::CAPTURE) | capture_flag(entry.captured);
+        self.ports.set(&maps.ports, id, Port { flags, ..held })?;
+        match wanted {
+            Some(_) => Ok(()),
+            None => maps.captures.delete(id),
+        }
+    }
+
+    pub(super) fn lost_copies(&self, maps: &Maps, nic: &ResourceId) -> Result<u64, DatapathError> {
+        match self.by_nic.get(nic) {
+            Some(entry) => capture::lost(maps, entry.place.id),
+            None => Ok(0),
+        }
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut all = Vec::new();
         for (nic, entry) in &self.by_nic {
@@ -498,6 +533,10 @@ fn now_hashed() -> u32 {
 
 fn trace_flag(every: Option<u32>) -> u32 {
     if every.is_some() { Port::TRACE } else { 0 }
+}
+
+fn capture_flag(captured: bool) -> u32 {
+    if captured { Port::CAPTURE } else { 0 }
 }
 
 /// Whether a port may become another while packets read it. The kernel writes an entry word by

@@ -8,7 +8,7 @@ use vnet_gw_core::{
     model::{ResourceId, Shared},
 };
 
-use super::{Entry, Place, trace_flag};
+use super::{Entry, Place, capture_flag, trace_flag};
 use crate::datapath::{
     attach::Attacher,
     netdev::Netdev,
@@ -21,6 +21,7 @@ impl Entry {
             place,
             image,
             trace_every: None,
+            captured: false,
             ifindex: None,
             mtu: None,
             hook: None,
@@ -132,7 +133,7 @@ impl Entry {
                 IpAddr::V4(_) => None,
                 IpAddr::V6(address) => Some(address.to_bits()),
             });
-        let mut flags = trace_flag(self.trace_every);
+        let mut flags = trace_flag(self.trace_every) | capture_flag(self.captured);
         let mut set = |yes: bool, flag: u32| flags |= if yes { flag } else { 0 };
         // A device that is down delivers nothing, and would drop without a count.
         set(self.state == PortState::Up, Port::PRESENT);
