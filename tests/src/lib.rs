@@ -15,5 +15,6 @@ pub mod shape;
 pub mod site;
 pub mod tap;
 pub mod transit_bed;
+pub mod tshark;
 pub mod tunnel_bed;
 pub mod vpn_bed;

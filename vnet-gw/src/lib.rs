@@ -1,5 +1,6 @@
 //! The daemon as a library: what `main` and the tests drive.
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod control;
 pub mod daemon;

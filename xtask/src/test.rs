@@ -22,6 +22,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     }
     packages::ensure(packages::LAB)?;
     packages::ensure(&packages::vpn())?;
+    // Reads what packet captures wrote.
+    packages::ensure(&[("tshark", "tshark")])?;
     packages::azure_clients()?;
     ebpf::build(None)?;
     let mut failed = Vec::new();

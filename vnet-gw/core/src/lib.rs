@@ -14,6 +14,7 @@
 //! [`metering`] says what of the traffic is counted, and for whom.
 //!
 //! [`watcher`] answers questions: which way a packet takes through all of it, and why.
+//! [`capture`] says what a packet capture takes.
 //!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
 //! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arm;
+pub mod capture;
 pub mod compile;
 pub mod crypto;
 pub mod effective;

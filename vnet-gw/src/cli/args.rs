@@ -2,11 +2,13 @@
 //! what a user reads.
 
 mod api;
+mod capture;
 mod principal;
 mod template;
 mod watcher;
 
 pub use api::*;
+pub use capture::*;
 pub use principal::*;
 pub use template::*;
 pub use watcher::*;
@@ -122,6 +124,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Network security groups: what their rules decided
     Nsg(NsgArgs),
+    /// Capture the packets of a network interface or a VPN gateway, for Wireshark
+    PacketCapture(PacketCaptureArgs),
     /// The VPN gateways: addresses, bandwidth, engine, and what they dropped
     Gateways,
     /// The VPN connections and how they fare

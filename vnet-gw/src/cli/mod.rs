@@ -21,6 +21,7 @@ mod import_netcfg;
 mod next_hop;
 mod nsg;
 mod output;
+mod packet_capture;
 mod peerings;
 mod ports;
 mod principal;
@@ -105,6 +106,7 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Usage(args) => usage::run(cli, args),
         Command::Nsg(args) => nsg::run(cli, args),
         Command::Trace(args) => trace::run(cli, args),
+        Command::PacketCapture(args) => packet_capture::run(cli, args),
         Command::Gateways => gateways::run(cli),
         Command::Connections(args) => connections::run(cli, args),
         Command::Connection(args) => connection::run(cli, args),

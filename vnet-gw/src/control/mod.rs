@@ -4,6 +4,7 @@
 //! Who may ask is who may open the socket: its owner and group, mode 0660. Nothing is asked of the
 //! peer beyond that.
 
+mod capture;
 mod client;
 mod names;
 mod packet;
@@ -17,8 +18,11 @@ mod vpn_reply;
 mod vpn_view;
 mod watcher_view;
 
+pub use capture::*;
 pub use client::{Client, ClientError};
-pub use names::{NameError, find_connection, find_nic, find_subnet, find_vnet, group_of, short};
+pub use names::{
+    NameError, find_connection, find_gateway, find_nic, find_subnet, find_vnet, group_of, short,
+};
 pub use packet::{PacketOutcome, TraceStep, TracedPacket};
 pub use paths::RuntimeDir;
 pub use protocol::{

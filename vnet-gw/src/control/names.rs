@@ -76,6 +76,16 @@ pub fn find_connection<'a>(
     )
 }
 
+/// The virtual network gateway called `text`: its name, `GROUP/NAME`, or its id, without case.
+pub fn find_gateway<'a>(topology: &'a Topology, text: &str) -> Result<&'a ResourceId, NameError> {
+    find(
+        "virtualNetworkGateway",
+        text,
+        1,
+        topology.virtual_network_gateways.iter().map(|(id, _)| id),
+    )
+}
+
 /// `own` is how many names a resource has of its own, parents included.
 fn find<'a>(
     kind: &'static str,

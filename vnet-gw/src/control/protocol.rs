@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vnet_gw_core::{
     effective::EffectiveRouteTable,
     security::EffectiveSecurityGroups,
@@ -17,6 +18,7 @@ use vnet_gw_core::{
 use crate::metering::UsageList;
 
 use super::{
+    capture::{CaptureList, CaptureRow},
     packet::TracedPacket,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
     security_reply::SecurityRuleList,
@@ -100,6 +102,23 @@ pub enum Request {
     },
     /// How often security rules decided.
     SecurityRules {},
+    /// Azure's `packetCaptures`, in a file on the daemon's host.
+    StartPacketCapture {
+        name: String,
+        /// `PacketCaptureParameters`; the target may be a name.
+        properties: Value,
+    },
+    StopPacketCapture {
+        name: String,
+    },
+    DeletePacketCapture {
+        name: String,
+    },
+    PacketCaptures {},
+    /// Packets as pcapng, until the client goes.
+    CapturePackets {
+        properties: Value,
+    },
     Gateways {},
     Connections {},
     Connection {
@@ -127,11 +146,18 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it is for root only: the group of the socket looks, and does not see keys.
+    /// Whether it is for root only: the group of the socket looks, and sees neither keys nor
+    /// packets.
     pub fn needs_privilege(&self) -> bool {
         matches!(
             self,
-            Self::SharedKey { .. } | Self::SetSharedKey { .. } | Self::ResetSharedKey { .. }
+            Self::SharedKey { .. }
+                | Self::SetSharedKey { .. }
+                | Self::ResetSharedKey { .. }
+                | Self::StartPacketCapture { .. }
+                | Self::StopPacketCapture { .. }
+                | Self::DeletePacketCapture { .. }
+                | Self::CapturePackets { .. }
         )
     }
 }
@@ -192,6 +218,10 @@ pub enum Response {
     Connection(Box<ConnectionRow>),
     IkeSas(IkeSaList),
     SharedKey(SharedKeyReply),
+    PacketCaptures(CaptureList),
+    PacketCapture(Box<CaptureRow>),
+    /// The next bytes of a pcapng stream, in base64.
+    Pcapng(String),
     /// It is done; nothing more to tell.
     Done,
     /// The trace is on; packets follow.

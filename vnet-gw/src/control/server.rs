@@ -4,6 +4,7 @@
 //! What follows from the snapshot is worked out on a thread of its own ([`spawn_blocking`]); what
 //! only the daemon's loop knows is asked of it by [`Asked`].
 
+mod capture;
 mod vpn;
 
 use std::{
@@ -28,9 +29,9 @@ use vnet_gw_core::model::ResourceId;
 use zeroize::Zeroizing;
 
 use super::{
-    CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request, RequestLine, Response,
-    ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket, VERSION, find_nic, view,
-    watcher_view,
+    CaptureQuestion, CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request,
+    RequestLine, Response, ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket, VERSION,
+    find_nic, view, watcher_view,
 };
 use crate::{
     datapath::{Counters, MeterReading},
@@ -73,6 +74,8 @@ pub enum Asked {
     /// A client's feed is closed: what nobody wants is not traced.
     TraceGone,
     SecurityRules(oneshot::Sender<SecurityRuleList>),
+    /// Of packet captures.
+    Capture(CaptureQuestion),
     /// For the VPN side.
     Vpn(Question),
     /// What was handed over from one VNet into another.
@@ -267,8 +270,8 @@ impl Connection {
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
         if request.needs_privilege() && !self.user.is_some_and(is_privileged) {
-            let message = "shared keys are for root only, not for the group of the socket: run as \
-                           root";
+            let message = "shared keys and packets are for root only, not for the group of the \
+                           socket: run as root";
             return self
                 .refuse(ErrorReply::new(ErrorCode::NotAllowed, message))
                 .await;
@@ -287,6 +290,13 @@ impl Connection {
             } => {
                 return self.trace(&network_interface, every, count).await;
             }
+            Request::CapturePackets { properties } => {
+                return self.capture_packets(&properties).await;
+            }
+            Request::StartPacketCapture { .. }
+            | Request::StopPacketCapture { .. }
+            | Request::DeletePacketCapture { .. }
+            | Request::PacketCaptures {} => self.packet_capture(request).await,
             Request::Status {} => self.status().await,
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,

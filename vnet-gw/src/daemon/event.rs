@@ -22,6 +22,8 @@ pub enum Event {
     ReconcileDue,
     /// Devices came, went or changed.
     LinksChanged,
+    /// A packet capture or a probe ended by itself.
+    CapturesChanged,
     /// A control client wants to know something.
     Asked(Asked),
 }

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, io, os::fd::AsFd, sync::Arc};
 
 use aya_log::EbpfLogger;
+use vnet_gw_common::capture::Capture;
 use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
 use crate::{
+    capture::Copies,
     datapath::{
         ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus, RuleHits,
         Stats,
@@ -23,6 +25,16 @@ pub trait Fabric {
     /// How often each security rule decided, and how many flows there are.
     fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts);
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
+    /// Says what is copied of a port's packets, or that nothing is.
+    fn set_capture(
+        &mut self,
+        nic: &ResourceId,
+        wanted: Option<Capture>,
+    ) -> Result<(), DatapathError>;
+    /// Copies of a port that found no room.
+    fn lost_copies(&self, nic: &ResourceId) -> Result<u64, DatapathError>;
+    /// Where copies come from. One reader at a time.
+    fn copies(&self) -> io::Result<Box<dyn Copies>>;
     fn stats(&self) -> Stats;
     /// What was handed over from one VNet into another.
     fn meters(&self) -> Result<Vec<MeterReading>, DatapathError>;
@@ -72,6 +84,23 @@ impl Fabric for Datapath {
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
         Self::set_trace(self, nic, every)
+    }
+
+    fn set_capture(
+        &mut self,
+        nic: &ResourceId,
+        wanted: Option<Capture>,
+    ) -> Result<(), DatapathError> {
+        Self::set_capture(self, nic, wanted)
+    }
+
+    fn lost_copies(&self, nic: &ResourceId) -> Result<u64, DatapathError> {
+        Self::lost_copies(self, nic)
+    }
+
+    fn copies(&self) -> io::Result<Box<dyn Copies>> {
+        let rings = self.packet_rings().map_err(io::Error::other)?;
+        Ok(Box::new(rings))
     }
 
     fn stats(&self) -> Stats {

@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::Context;
+use vnet_gw_common::capture::Capture;
 use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 
 use super::{Fabric, TraceLog};
 use crate::{
+    capture::Copies,
     datapath::{
         ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, MeterReading, PortStatus,
         RuleHits, Stats,
@@ -150,6 +152,22 @@ impl Fabric for Host {
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {
         self.datapath.set_trace(nic, every)
+    }
+
+    fn set_capture(
+        &mut self,
+        nic: &ResourceId,
+        wanted: Option<Capture>,
+    ) -> Result<(), DatapathError> {
+        self.datapath.set_capture(nic, wanted)
+    }
+
+    fn lost_copies(&self, nic: &ResourceId) -> Result<u64, DatapathError> {
+        self.datapath.lost_copies(nic)
+    }
+
+    fn copies(&self) -> io::Result<Box<dyn Copies>> {
+        Fabric::copies(&self.datapath)
     }
 
     fn stats(&self) -> Stats {

@@ -9,6 +9,7 @@
 //! When the daemon ends, forwarding goes on: everything it made is pinned in the kernel. `vnet-gw
 //! down` takes it away, and so does `--ephemeral` at the end of the process.
 
+mod captures;
 mod change;
 mod config;
 mod event;

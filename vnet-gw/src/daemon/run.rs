@@ -227,6 +227,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut loader = Loader::new(options.files.clone(), engine.engine.clone());
 
+    let captures = daemon.captures();
     log::info!("ready");
     notify("READY=1");
     loop {
@@ -255,6 +256,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
                 }
                 Event::LinksChanged
             }
+            () = captures.changed() => Event::CapturesChanged,
             Some(asked) = asked.recv() => Event::Asked(asked),
         };
         if matches!(event, Event::Terminate(_)) {

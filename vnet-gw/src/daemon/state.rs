@@ -14,12 +14,14 @@ use vnet_gw_core::model::{ArmError, ResourceId};
 
 use super::{
     ConfigFiles, Event, Fabric, Loaded,
+    captures::Captures,
     change::Change,
     notify::notify,
     rows,
     trace::{TracedPort, Tracer},
 };
 use crate::{
+    capture::Hub,
     control::{
         ApiStatus, Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status,
         TraceFeed, VpnCounts, short,
@@ -59,6 +61,7 @@ pub struct Daemon<F, T> {
     tunnels: T,
     snapshot: watch::Sender<Snapshot>,
     tracer: Tracer,
+    captures: Captures,
     started: SystemTime,
     clock: Instant,
     generation: u64,
@@ -89,6 +92,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             tunnels,
             snapshot: watch::Sender::new(Snapshot::default()),
             tracer: Tracer::default(),
+            captures: Captures::new(),
             started: now,
             clock: Instant::now(),
             generation: 0,
@@ -133,6 +137,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 self.reconcile();
             }
             Event::LinksChanged => self.reconcile(),
+            Event::CapturesChanged => self.captures.sweep(&mut self.fabric),
             Event::Asked(asked) => self.answer(asked),
         }
         Next::Wait
@@ -242,6 +247,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         } = report;
         self.warn(warnings);
         self.refresh_traces();
+        self.captures.refresh(&mut self.fabric);
         let took = begun.elapsed().as_secs_f64() * 1e3;
         log::debug!("apply: {tables_rebuilt} tables rebuilt, {tables_edited} edited in place");
         let change = change
@@ -279,6 +285,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             }
         }
         self.refresh_traces();
+        self.captures.refresh(&mut self.fabric);
     }
 
     fn tell(&mut self, drift: Drift) {
@@ -329,6 +336,10 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 drop(answer.send(self.trace(nic, every, feed)));
             }
             Asked::TraceGone => self.sweep_traces(),
+            Asked::Capture(question) => {
+                let topology = Arc::clone(&self.snapshot.borrow().topology);
+                self.captures.answer(&mut self.fabric, &topology, question);
+            }
             Asked::Vpn(question) => self.tunnels.ask(question),
             Asked::Meters(answer) => {
                 drop(answer.send(self.fabric.meters().map_err(datapath_error)));
@@ -340,6 +351,11 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             }
             Asked::Metrics(answer) => drop(answer.send(self.metrics())),
         }
+    }
+
+    /// The captures' sessions, which end by themselves, too.
+    pub(super) fn captures(&self) -> Arc<Hub> {
+        self.captures.hub()
     }
 
     /// Where the API and metrics are served, for those who ask.
@@ -492,6 +508,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 log::warn!("trace of {}: {error}", port.nic);
             }
         }
+        self.captures.end(&mut self.fabric);
         self.tracer.end("the daemon ends", |_| true);
         self.tracer.sweep();
         self.tunnels.end();
@@ -503,6 +520,6 @@ fn datapath_error(error: DatapathError) -> ErrorReply {
     ErrorReply::new(ErrorCode::Datapath, error)
 }
 
-fn time(at: SystemTime) -> String {
+pub(super) fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }

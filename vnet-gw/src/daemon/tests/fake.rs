@@ -8,8 +8,11 @@ use vnet_gw_core::{
     security::RuleSetId,
 };
 
+use vnet_gw_common::capture::{self, Capture};
+
 use super::*;
 use crate::{
+    capture::Copies,
     datapath::RuleHits,
     flow_log::FlowCounts,
     vpn::{ConnectionStatus, GatewayStatus, Question, TunnelStatus, Tunnels, VpnStatus},
@@ -24,6 +27,9 @@ pub(super) struct Fake(pub(super) Arc<Mutex<FakeState>>);
 pub(super) struct FakeState {
     pub(super) image: Arc<Image>,
     pub(super) traced: Vec<(String, Option<u32>)>,
+    pub(super) captured: Vec<(String, Option<Capture>)>,
+    /// What the programs copied, and nobody read yet.
+    pub(super) copies: Vec<(capture::Event, Vec<u8>)>,
     pub(super) reconciles: u64,
     pub(super) refuse: bool,
     /// Where the programs would write.
@@ -124,6 +130,23 @@ impl Fabric for Fake {
         Ok(())
     }
 
+    fn set_capture(
+        &mut self,
+        nic: &ResourceId,
+        wanted: Option<Capture>,
+    ) -> Result<(), DatapathError> {
+        self.state().captured.push((nic.name().to_owned(), wanted));
+        Ok(())
+    }
+
+    fn lost_copies(&self, _: &ResourceId) -> Result<u64, DatapathError> {
+        Ok(0)
+    }
+
+    fn copies(&self) -> io::Result<Box<dyn Copies>> {
+        Ok(Box::new(FakeCopies(self.clone())))
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             reconciles: self.state().reconciles,
@@ -147,6 +170,24 @@ impl Fabric for Fake {
             lines: theirs,
             sink,
         }))
+    }
+}
+
+struct FakeCopies(Fake);
+
+impl Copies for FakeCopies {
+    fn wait(&self, _: u16) {
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    fn drain(&mut self, take: &mut dyn FnMut(usize, &capture::Event, &[u8])) {
+        for (event, bytes) in std::mem::take(&mut self.0.state().copies) {
+            take(0, &event, &bytes);
+        }
+    }
+
+    fn lost(&self, _: u32) -> Option<u64> {
+        Some(3)
     }
 }
 
