@@ -7,7 +7,7 @@
 use core::mem::size_of;
 
 use aya_ebpf::{
-    bindings::BPF_F_CURRENT_CPU,
+    bindings::{__sk_buff, BPF_F_CURRENT_CPU, xdp_md},
     helpers::generated::{bpf_ktime_get_ns, bpf_perf_event_output},
 };
 use vnet_gw_common::{
@@ -19,7 +19,7 @@ use vnet_gw_common::{
 use crate::{
     family::load6,
     maps::{VG_CAPTURES, VG_PACKETS},
-    packet::{ETH_LEN, Hook, Packet},
+    packet::{ETH_LEN, Hook, Packet, Tc, Xdp},
     parse::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6},
 };
 
@@ -34,10 +34,34 @@ pub fn delivered<H: Hook>(hook: H, id: u32, port: &Port) {
     }
 }
 
-/// Tells user space of a packet; `kind` is one of `Event::*`. A number comes back, since the
-/// verifier of older kernels wants one from every function.
+/// What [`tell`] does at XDP. A function of its own to the verifier, which walks it once instead of
+/// with every state that a packet can come in.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn tell<H: Hook>(hook: H, id: u32, kind: u32, reason: u32) -> u32 {
+pub extern "C" fn vnet_gw_tell_xdp(ctx: *mut xdp_md, id: u32, kind: u32, reason: u32) -> u32 {
+    copy(Xdp(ctx), id, kind, reason)
+}
+
+/// The same at TC.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_gw_tell_tc(ctx: *mut __sk_buff, id: u32, kind: u32, reason: u32) -> u32 {
+    copy(Tc(ctx), id, kind, reason)
+}
+
+/// Tells user space of a packet; `kind` is one of `Event::*`. Its headers are linear.
+#[inline(always)]
+pub fn tell<H: Hook>(hook: H, id: u32, kind: u32, reason: u32) {
+    if H::TC {
+        vnet_gw_tell_tc(hook.as_ptr().cast(), id, kind, reason);
+    } else {
+        vnet_gw_tell_xdp(hook.as_ptr().cast(), id, kind, reason);
+    }
+}
+
+/// A number comes back, since the verifier wants one from every such function.
+#[inline(always)]
+fn copy<H: Hook>(hook: H, id: u32, kind: u32, reason: u32) -> u32 {
     let Some(capture) = VG_CAPTURES.get_ptr_mut(id) else {
         return 0;
     };
@@ -55,7 +79,6 @@ pub fn tell<H: Hook>(hook: H, id: u32, kind: u32, reason: u32) -> u32 {
         reserved: 0,
     };
     if kind != Event::REFUSED {
-        hook.linearise();
         // SAFETY: as above.
         if filters_used != 0 && !admitted(unsafe { &*capture }, hook.packet(), kind) {
             return 0;

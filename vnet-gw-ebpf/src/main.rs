@@ -78,19 +78,20 @@ fn enter<H: Hook>(hook: H) -> u32 {
 /// The same path for ports that are traced or captured, noting what each step found.
 #[inline(always)]
 fn watched<H: Hook>(hook: H, id: u32, port: &Port) -> u32 {
-    if port.flags & Port::CAPTURE != 0 {
+    if has(port, Port::CAPTURE) {
+        hook.linearise();
         capture::tell(hook, id, Event::SENT, 0);
     }
     trace::begin(port.table);
     trace::end(process::<H, true>(hook, id, port));
-    if port.flags & Port::TRACE != 0 && trace::sampled(port) {
-        trace::log(hook, id);
+    if has(port, Port::TRACE) && trace::sampled(port) {
+        trace::vnet_gw_log(id);
     }
     // Read back from memory: else the verifier walks what follows once for every reason.
     let (action, answered) = match trace::outcome::<H>() {
         Ok(outcome) => outcome,
         Err(refused) => {
-            if port.flags & Port::CAPTURE != 0 {
+            if has(port, Port::CAPTURE) {
                 capture::tell(hook, id, Event::REFUSED, refused.reason);
             }
             let action = refuse::refuse(hook, id, refused.reason, refused.mtu);
@@ -98,10 +99,19 @@ fn watched<H: Hook>(hook: H, id: u32, port: &Port) -> u32 {
         }
     };
     // What became of the packet itself goes back into the port.
-    if answered && port.flags & Port::CAPTURE != 0 {
+    if answered && has(port, Port::CAPTURE) {
         capture::tell(hook, id, Event::DELIVERED, 0);
     }
     action
+}
+
+/// Whether the port has the flag, read anew each time: a flag that is kept on the way is a state of
+/// its own to the verifier, which then walks the whole path twice.
+#[inline(always)]
+fn has(port: &Port, flag: u32) -> bool {
+    // SAFETY: a field of a live element.
+    let flags = unsafe { core::ptr::read_volatile(&raw const port.flags) };
+    flags & flag != 0
 }
 
 #[inline(always)]

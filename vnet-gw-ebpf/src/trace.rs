@@ -9,7 +9,7 @@ use vnet_gw_common::port::Port;
 
 use crate::{
     family::{Family, Ip, Route},
-    packet::Hook,
+    packet::{Hook, Xdp},
     verdict::Refused,
 };
 
@@ -157,10 +157,18 @@ pub fn outcome<H: Hook>() -> Result<(u32, bool), Noted> {
     }
 }
 
-/// Logs the steps.
+/// Logs the steps. To the verifier a function of its own, which it walks once instead of with every
+/// state that a packet can be in at the end; so a number comes back.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn log<H: Hook>(hook: H, id: u32) {
-    let Some(facts) = facts() else { return };
+pub extern "C" fn vnet_gw_log(id: u32) -> u32 {
+    // The log is a ring, and takes no context; the macro wants one.
+    log_steps(Xdp(core::ptr::null_mut()), id)
+}
+
+#[inline(always)]
+fn log_steps(hook: Xdp, id: u32) -> u32 {
+    let Some(facts) = facts() else { return 0 };
     // Two CPUs may trace packets of one port at once: lines of a packet share both.
     // SAFETY: no arguments, no memory.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
@@ -227,6 +235,7 @@ pub fn log<H: Hook>(hook: H, id: u32) {
         &hook,
         "trace port={} cpu={} step=verdict refused={}", id, cpu, facts.refused
     );
+    0
 }
 
 /// Whether this packet of a traced port is one of those looked at.

@@ -13,6 +13,7 @@ pub mod internet;
 pub mod io;
 pub mod metering;
 pub mod metrics;
+pub mod probe;
 pub mod store;
 pub mod vpn;
 pub mod worker;

@@ -14,7 +14,7 @@
 //! [`metering`] says what of the traffic is counted, and for whom.
 //!
 //! [`watcher`] answers questions: which way a packet takes through all of it, and why.
-//! [`capture`] says what a packet capture takes.
+//! [`capture`] says what a packet capture takes, [`probe`] what goes out to try a path.
 //!
 //! And the VPN: [`ike`] negotiates [`sa`]s, [`esp`] seals and opens packets with them, [`packet`]
 //! is what a tunnel does to the packets inside, [`crypto`] what IKE and ESP ask of the
@@ -31,8 +31,10 @@ mod hash;
 pub mod ike;
 pub mod metering;
 pub mod model;
+pub mod monitor;
 pub mod netcfg;
 pub mod packet;
+pub mod probe;
 pub mod sa;
 pub mod secret;
 pub mod security;

@@ -48,6 +48,9 @@ impl Api {
                 self.action(call, &target, Permission::Read, words[0])?;
                 Ok(Json(json!({ "value": [] })).into_response())
             }
+            (Kind::NetworkWatcher, ["packetcaptures" | "connectionmonitors", ..]) => {
+                self.watched(call, &target, &words).await
+            }
             (Kind::NetworkWatcher, [action]) => self.watch(call, &target, action).await,
             (Kind::NetworkInterface, ["effectiveroutetable"]) => {
                 self.effective_routes(call, &target)

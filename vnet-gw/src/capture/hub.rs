@@ -168,6 +168,7 @@ impl Hub {
         for copy in copies {
             let packet = Packet {
                 time: since.saturating_add(copy.time),
+                monotonic: copy.time,
                 interface: 0,
                 direction: copy.direction,
                 length: copy.length,

@@ -16,6 +16,8 @@ mod pcapng;
 mod reader;
 mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     file::{FileError, create},
@@ -40,6 +42,8 @@ pub enum Direction {
 pub struct Packet<'a> {
     /// Nanoseconds since 1970.
     pub time: u64,
+    /// The same moment of `CLOCK_MONOTONIC`, which nobody sets.
+    pub monotonic: u64,
     /// Place of its port among the session's interfaces.
     pub interface: u32,
     pub direction: Direction,

@@ -27,7 +27,7 @@ use vnet_gw_core::model::DeployOptions;
 
 use crate::{
     daemon::{
-        ConfigFiles, LogFormat, LogLevel,
+        ConfigFiles, DEFAULT_CAPTURES, LogFormat, LogLevel,
         keys::{KEY_LENGTH, KEY_LONGEST},
     },
     datapath::{HookChoice, Instance},
@@ -126,6 +126,16 @@ pub enum Command {
     Nsg(NsgArgs),
     /// Capture the packets of a network interface or a VPN gateway, for Wireshark
     PacketCapture(PacketCaptureArgs),
+    /// Try whether an address answers a network interface
+    ///
+    /// Packets are sent as the workload itself would send them, through the port's own program, its
+    /// routes and security rules; what comes back is seen at the port. Of a TCP connection only the
+    /// first packet is sent. The exit code is 1 where nothing answered.
+    Probe(ProbeArgs),
+    /// Connection monitors, which probe on a schedule: how they fare
+    ///
+    /// They are made through the API, as `az network watcher connection-monitor` does.
+    ConnectionMonitor(ConnectionMonitorArgs),
     /// The VPN gateways: addresses, bandwidth, engine, and what they dropped
     Gateways,
     /// The VPN connections and how they fare
@@ -261,6 +271,11 @@ pub struct RunArgs {
     /// the host has a route to the internet, and switches net.ipv4.ip_forward on.
     #[arg(long, value_enum, default_value_t)]
     pub internet: InternetArg,
+
+    /// Where packet captures that are asked for through the API write their files; the directory is
+    /// not made
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_CAPTURES)]
+    pub capture_dir: PathBuf,
 
     /// How often the kernel is compared with the configuration
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]

@@ -7,6 +7,7 @@ mod activity_log;
 mod apply;
 pub mod args;
 mod connection;
+mod connection_monitor;
 mod connections;
 mod counters;
 mod doctor;
@@ -25,6 +26,7 @@ mod packet_capture;
 mod peerings;
 mod ports;
 mod principal;
+mod probe;
 mod rest;
 mod run;
 mod source;
@@ -107,6 +109,8 @@ fn dispatch(cli: &Cli) -> Result<Verdict> {
         Command::Nsg(args) => nsg::run(cli, args),
         Command::Trace(args) => trace::run(cli, args),
         Command::PacketCapture(args) => packet_capture::run(cli, args),
+        Command::Probe(args) => probe::run(cli, args),
+        Command::ConnectionMonitor(args) => connection_monitor::run(cli, args),
         Command::Gateways => gateways::run(cli),
         Command::Connections(args) => connections::run(cli, args),
         Command::Connection(args) => connection::run(cli, args),

@@ -50,6 +50,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<Verdict> {
         hook: args.hook.into(),
         engine: args.engine.into(),
         internet: args.internet == InternetArg::On,
+        capture_dir: args.capture_dir.clone(),
         reconcile_interval: args.reconcile_interval,
         flows: args.flows,
         flow_log: args.flow_log.clone().map(|path| FlowLogOptions {

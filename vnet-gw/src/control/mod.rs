@@ -6,9 +6,11 @@
 
 mod capture;
 mod client;
+mod monitor;
 mod names;
 mod packet;
 mod paths;
+mod probe;
 mod protocol;
 mod reply;
 mod security_reply;
@@ -20,11 +22,13 @@ mod watcher_view;
 
 pub use capture::*;
 pub use client::{Client, ClientError};
+pub use monitor::*;
 pub use names::{
     NameError, find_connection, find_gateway, find_nic, find_subnet, find_vnet, group_of, short,
 };
 pub use packet::{PacketOutcome, TraceStep, TracedPacket};
 pub use paths::RuntimeDir;
+pub use probe::*;
 pub use protocol::{
     CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, Request, RequestLine, Response,
     ResponseLine, Target, VERSION,

@@ -19,7 +19,9 @@ use crate::metering::UsageList;
 
 use super::{
     capture::{CaptureList, CaptureRow},
+    monitor::MonitorList,
     packet::TracedPacket,
+    probe::ProbeReply,
     reply::{CounterTable, NextHopReply, PeeringList, PortList, Status},
     security_reply::SecurityRuleList,
     vpn_reply::{ConnectionList, ConnectionRow, GatewayList, IkeSaList, KeyText, SharedKeyReply},
@@ -119,6 +121,19 @@ pub enum Request {
     CapturePackets {
         properties: Value,
     },
+    /// Packets as if the networkInterface sent them, and what comes back.
+    Probe {
+        network_interface: String,
+        destination: IpAddr,
+        /// Of TCP; without one, ICMP.
+        #[serde(default)]
+        port: Option<u16>,
+        count: u16,
+        interval_ms: u64,
+        /// How long the last answer is waited for.
+        patience_ms: u64,
+    },
+    ConnectionMonitors {},
     Gateways {},
     Connections {},
     Connection {
@@ -158,6 +173,7 @@ impl Request {
                 | Self::StopPacketCapture { .. }
                 | Self::DeletePacketCapture { .. }
                 | Self::CapturePackets { .. }
+                | Self::Probe { .. }
         )
     }
 }
@@ -222,6 +238,8 @@ pub enum Response {
     PacketCapture(Box<CaptureRow>),
     /// The next bytes of a pcapng stream, in base64.
     Pcapng(String),
+    Probe(Box<ProbeReply>),
+    ConnectionMonitors(MonitorList),
     /// It is done; nothing more to tell.
     Done,
     /// The trace is on; packets follow.

@@ -5,6 +5,7 @@
 //! only the daemon's loop knows is asked of it by [`Asked`].
 
 mod capture;
+mod probe;
 mod vpn;
 
 use std::{
@@ -29,15 +30,16 @@ use vnet_gw_core::model::ResourceId;
 use zeroize::Zeroizing;
 
 use super::{
-    CaptureQuestion, CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, PortList, Request,
-    RequestLine, Response, ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket, VERSION,
-    find_nic, view, watcher_view,
+    CaptureQuestion, CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, MonitorQuestion, PortList,
+    Request, RequestLine, Response, ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket,
+    VERSION, find_nic, view, watcher_view,
 };
 use crate::{
     datapath::{Counters, MeterReading},
     engine::Engine,
     metering::{Metering, UsageError},
     metrics::Collector,
+    probe::{ProbeReport, ProbeSpec},
     vpn::Question,
 };
 
@@ -76,6 +78,11 @@ pub enum Asked {
     SecurityRules(oneshot::Sender<SecurityRuleList>),
     /// Of packet captures.
     Capture(CaptureQuestion),
+    Probe {
+        spec: Box<ProbeSpec>,
+        answer: oneshot::Sender<Result<ProbeReport, ErrorReply>>,
+    },
+    Monitor(MonitorQuestion),
     /// For the VPN side.
     Vpn(Question),
     /// What was handed over from one VNet into another.
@@ -270,8 +277,8 @@ impl Connection {
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
         if request.needs_privilege() && !self.user.is_some_and(is_privileged) {
-            let message = "shared keys and packets are for root only, not for the group of the \
-                           socket: run as root";
+            let message = "shared keys, packets and probes are for root only, not for the group \
+                           of the socket: run as root";
             return self
                 .refuse(ErrorReply::new(ErrorCode::NotAllowed, message))
                 .await;
@@ -297,6 +304,11 @@ impl Connection {
             | Request::StopPacketCapture { .. }
             | Request::DeletePacketCapture { .. }
             | Request::PacketCaptures {} => self.packet_capture(request).await,
+            Request::ConnectionMonitors {} => self
+                .ask(|answer| Asked::Monitor(MonitorQuestion::List(answer)))
+                .await
+                .map(Response::ConnectionMonitors),
+            Request::Probe { .. } => self.probe(request).await,
             Request::Status {} => self.status().await,
             Request::Ports {} => self.ask(Asked::Ports).await.map(Response::Ports),
             Request::Counters { filter } => self.counters(filter).await,

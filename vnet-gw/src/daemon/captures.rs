@@ -11,6 +11,7 @@ use vnet_gw_common::capture::MAX_SNAP;
 use vnet_gw_core::{
     capture::{Limits, Settings},
     model::{ResourceId, Topology},
+    watcher::machine,
 };
 
 use super::{Fabric, state::time};
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// As in Azure, for Linux.
-pub(super) const DIRECTORY: &str = "/var/captures";
+pub const DEFAULT_CAPTURES: &str = "/var/captures";
 /// Those that are over count, too, until they are deleted.
 const MOST: usize = 1000;
 
@@ -36,8 +37,8 @@ pub(super) struct Captures {
 
 struct Named {
     settings: Settings,
-    session: SessionId,
-    progress: Arc<Mutex<Progress>>,
+    /// Nothing of one that an earlier daemon ran.
+    session: Option<(SessionId, Arc<Mutex<Progress>>)>,
 }
 
 type Stopping = Option<oneshot::Receiver<Progress>>;
@@ -51,8 +52,22 @@ impl Captures {
         Self {
             hub: Hub::new(),
             named: BTreeMap::new(),
-            directory: PathBuf::from(DIRECTORY),
+            directory: PathBuf::from(DEFAULT_CAPTURES),
         }
+    }
+
+    /// Where files are that are asked for over the network.
+    pub(super) fn set_directory(&mut self, directory: PathBuf) {
+        self.directory = directory;
+    }
+
+    /// Those that an earlier daemon ran: over, and kept until they are deleted.
+    pub(super) fn restore(&mut self, kept: Vec<(ResourceId, Settings)>) {
+        let kept = kept.into_iter().map(|(id, settings)| {
+            let session = None;
+            (id, Named { settings, session })
+        });
+        self.named.extend(kept);
     }
 
     pub(super) fn hub(&self) -> Arc<Hub> {
@@ -122,11 +137,10 @@ impl Captures {
         let below = confined.then_some(self.directory.as_path());
         let sink = create(Path::new(path), below, &interfaces, snap(&settings.limits))
             .map_err(bad_request)?;
-        let (session, progress) = self.begin(fabric, &settings, interfaces, sink)?;
+        let begun = self.begin(fabric, &settings, interfaces, sink)?;
         let named = Named {
             settings,
-            session,
-            progress,
+            session: Some(begun),
         };
         let shown = row(&id, &named);
         self.named.insert(id, named);
@@ -189,11 +203,14 @@ impl Captures {
             let message = format!("packet capture {}: there is none", id.name());
             ErrorReply::new(ErrorCode::Name, message)
         })?;
-        if lock(&named.progress).ended.is_some() {
+        let Some((session, progress)) = &named.session else {
+            return Ok(None);
+        };
+        if lock(progress).ended.is_some() {
             return Ok(None);
         }
         let (told, hears) = oneshot::channel();
-        self.hub.stop(named.session, Why::Stopped, Some(told));
+        self.hub.stop(*session, Why::Stopped, Some(told));
         self.sweep(fabric);
         Ok(Some(hears))
     }
@@ -288,11 +305,12 @@ fn interfaces(
 fn nics(topology: &Topology, settings: &mut Settings) -> Result<Vec<ResourceId>, ErrorReply> {
     let name = settings.target.to_string();
     let name_error = |error| ErrorReply::new(ErrorCode::Name, error);
-    let machine = name.to_ascii_lowercase().contains("/virtualmachines/");
-    if machine {
-        return Err(conflict(format!(
-            "{name}: virtual machines are not known here yet; give a networkInterface"
-        )));
+    if let Some(machine) = machine(topology, &settings.target) {
+        return Ok(machine
+            .interfaces
+            .iter()
+            .map(|nic| nic.id.clone())
+            .collect());
     }
     let found = match find_nic(topology, &name) {
         Ok(nic) => nic,
@@ -314,7 +332,14 @@ fn row(id: &ResourceId, named: &Named) -> CaptureRow {
         name: id.name().to_owned(),
         id: id.to_string(),
         properties: named.settings.show(),
-        status: status(&lock(&named.progress)),
+        status: match &named.session {
+            Some((_, progress)) => status(&lock(progress)),
+            None => CaptureStatus {
+                packet_capture_status: "Stopped".to_owned(),
+                stop_reason: Some(Why::DaemonEnded.name().to_owned()),
+                ..CaptureStatus::default()
+            },
+        },
     }
 }
 

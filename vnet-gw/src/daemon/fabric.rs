@@ -14,6 +14,7 @@ use crate::{
     },
     flow_log::FlowCounts,
     metrics::Collector,
+    probe::Inject,
 };
 
 /// What the loop asks of a data path. [`Datapath`] is the kernel's; tests have one in memory.
@@ -35,6 +36,8 @@ pub trait Fabric {
     fn lost_copies(&self, nic: &ResourceId) -> Result<u64, DatapathError>;
     /// Where copies come from. One reader at a time.
     fn copies(&self) -> io::Result<Box<dyn Copies>>;
+    /// Makes the way by which probes are sent.
+    fn injector(&mut self) -> Result<Box<dyn Inject>, DatapathError>;
     fn stats(&self) -> Stats;
     /// What was handed over from one VNet into another.
     fn meters(&self) -> Result<Vec<MeterReading>, DatapathError>;
@@ -101,6 +104,10 @@ impl Fabric for Datapath {
     fn copies(&self) -> io::Result<Box<dyn Copies>> {
         let rings = self.packet_rings().map_err(io::Error::other)?;
         Ok(Box::new(rings))
+    }
+
+    fn injector(&mut self) -> Result<Box<dyn Inject>, DatapathError> {
+        Ok(Box::new(self.probe_port()?))
     }
 
     fn stats(&self) -> Stats {

@@ -20,6 +20,7 @@ use crate::{
     flow_log::{FlowCounts, FlowLogFile, FlowLogOptions, Keeper},
     internet::{self, Internet},
     metrics::Collector,
+    probe::Inject,
 };
 
 /// What the daemon runs: the kernel's data path, and the host's side of its internet port.
@@ -168,6 +169,10 @@ impl Fabric for Host {
 
     fn copies(&self) -> io::Result<Box<dyn Copies>> {
         Fabric::copies(&self.datapath)
+    }
+
+    fn injector(&mut self) -> Result<Box<dyn Inject>, DatapathError> {
+        Fabric::injector(&mut self.datapath)
     }
 
     fn stats(&self) -> Stats {

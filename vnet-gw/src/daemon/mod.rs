@@ -19,7 +19,10 @@ mod host;
 pub mod keys;
 mod lock;
 mod logging;
+mod monitors;
 mod notify;
+mod probes;
+pub(crate) mod records;
 mod rows;
 mod run;
 mod state;
@@ -28,6 +31,7 @@ mod tests;
 mod trace;
 mod watch;
 
+pub use captures::DEFAULT_CAPTURES;
 pub use config::{ConfigFiles, LoadError, Loaded};
 pub use event::Event;
 pub use fabric::{Fabric, TraceLog};

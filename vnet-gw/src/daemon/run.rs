@@ -24,6 +24,7 @@ use super::{
     ConfigFiles, Daemon, Event, Fabric, FileSet, Host, InstanceLock, LoadError, Loaded, file_set,
     keys::OldKeys,
     notify::notify,
+    records,
     state::{Next, Settings},
     watch::{ConfigWatch, Links, Settled},
 };
@@ -58,6 +59,8 @@ pub struct RunOptions {
     pub engine: EngineChoice,
     /// Whether routes to the internet lead through the host's network stack.
     pub internet: bool,
+    /// Where captures that are asked for through the API write their files.
+    pub capture_dir: PathBuf,
     pub reconcile_interval: Duration,
     /// Flows of each family that the data path has room for, where its maps are new.
     pub flows: u32,
@@ -173,6 +176,7 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     let store = Arc::clone(engine.engine.store());
     let metering = Metering::open(store, ask.clone(), daemon.snapshot())?;
     tokio::spawn(metering.clone().run());
+    let loop_ask = ask.clone();
     let socket = options.runtime_dir.socket(&options.instance);
     let server = Server::listen(
         &socket,
@@ -227,6 +231,12 @@ pub(super) async fn serve<F: Fabric, T: Tunnels>(
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut loader = Loader::new(options.files.clone(), engine.engine.clone());
 
+    daemon.restore(
+        records::captures(engine.engine.store().as_ref())?,
+        records::monitors(engine.engine.store().as_ref())?,
+        loop_ask,
+        options.capture_dir.clone(),
+    );
     let captures = daemon.captures();
     log::info!("ready");
     notify("READY=1");

@@ -9,14 +9,21 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tokio::sync::watch;
-use vnet_gw_core::model::{ArmError, ResourceId};
+use tokio::sync::{mpsc, watch};
+use vnet_gw_core::{
+    capture::Settings as CaptureSettings,
+    model::{ArmError, ResourceId},
+    monitor::Monitor,
+};
 
 use super::{
     ConfigFiles, Event, Fabric, Loaded,
     captures::Captures,
     change::Change,
+    monitors::{Edges, Monitors},
     notify::notify,
+    probes::Probes,
+    records::Body,
     rows,
     trace::{TracedPort, Tracer},
 };
@@ -62,6 +69,8 @@ pub struct Daemon<F, T> {
     snapshot: watch::Sender<Snapshot>,
     tracer: Tracer,
     captures: Captures,
+    probes: Probes,
+    monitors: Monitors,
     started: SystemTime,
     clock: Instant,
     generation: u64,
@@ -93,6 +102,8 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             snapshot: watch::Sender::new(Snapshot::default()),
             tracer: Tracer::default(),
             captures: Captures::new(),
+            probes: Probes::default(),
+            monitors: Monitors::default(),
             started: now,
             clock: Instant::now(),
             generation: 0,
@@ -336,6 +347,11 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 drop(answer.send(self.trace(nic, every, feed)));
             }
             Asked::TraceGone => self.sweep_traces(),
+            Asked::Probe { spec, answer } => {
+                let (fabric, captures) = (&mut self.fabric, &mut self.captures);
+                self.probes.begin(fabric, captures, &spec, answer);
+            }
+            Asked::Monitor(question) => self.monitors.answer(question),
             Asked::Capture(question) => {
                 let topology = Arc::clone(&self.snapshot.borrow().topology);
                 self.captures.answer(&mut self.fabric, &topology, question);
@@ -350,6 +366,29 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 }
             }
             Asked::Metrics(answer) => drop(answer.send(self.metrics())),
+        }
+    }
+
+    /// Takes over what is kept: captures are over, and monitors begin anew. `ask` is the loop's own
+    /// queue.
+    pub(super) fn restore(
+        &mut self,
+        captures: Vec<(ResourceId, CaptureSettings)>,
+        monitors: Vec<(ResourceId, Body)>,
+        ask: mpsc::Sender<Asked>,
+        capture_dir: PathBuf,
+    ) {
+        self.captures.set_directory(capture_dir);
+        self.captures.restore(captures);
+        self.monitors.open(Edges {
+            ask,
+            snapshot: self.snapshot(),
+        });
+        for (id, body) in monitors {
+            match Monitor::read(&body) {
+                Ok(monitor) => self.monitors.put(&id, body, monitor),
+                Err(error) => log::warn!("connection monitor {id} does not run: {error}"),
+            }
         }
     }
 
@@ -508,7 +547,9 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                 log::warn!("trace of {}: {error}", port.nic);
             }
         }
+        self.monitors.end();
         self.captures.end(&mut self.fabric);
+        self.probes.end();
         self.tracer.end("the daemon ends", |_| true);
         self.tracer.sweep();
         self.tunnels.end();

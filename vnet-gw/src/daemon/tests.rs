@@ -76,6 +76,7 @@ impl Running {
             hook: HookChoice::Auto,
             internet: false,
             engine: EngineChoice::Auto,
+            capture_dir: scratch.path().join("captures"),
             reconcile_interval: Duration::from_secs(3600),
             flows: 64,
             flow_log: None,

@@ -53,6 +53,15 @@ pub enum DatapathError {
         source: io::Error,
     },
 
+    #[error(
+        "the device {device}, by which probes are sent: {doing}: {source}; probes need the kernel's module tun"
+    )]
+    Probe {
+        device: String,
+        doing: String,
+        source: io::Error,
+    },
+
     #[error("loading the eBPF object: {0}; `vnet-gw doctor` says what this kernel lacks")]
     Object(#[from] Box<aya::EbpfError>),
 

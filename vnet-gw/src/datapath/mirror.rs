@@ -14,6 +14,8 @@ pub(super) struct Mirror<V> {
     free: V,
     is_free: fn(&V) -> bool,
     kind: Kind,
+    /// Somebody else's entry.
+    left_alone: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ impl<V: Pod + PartialEq + Debug> Mirror<V> {
             free,
             is_free,
             kind,
+            left_alone: None,
         };
         mirror.held = mirror.actual(map)?;
         Ok(mirror)
@@ -64,6 +67,12 @@ impl<V: Pod + PartialEq + Debug> Mirror<V> {
             }
         }
         Ok(actual)
+    }
+
+    /// From now on this entry is somebody else's.
+    pub(super) fn leave_alone(&mut self, key: u32) {
+        self.held.remove(&key);
+        self.left_alone = Some(key);
     }
 
     pub(super) fn held(&self) -> &BTreeMap<u32, V> {
@@ -101,7 +110,8 @@ impl<V: Pod + PartialEq + Debug> Mirror<V> {
     pub(super) fn mend(&mut self, map: &Pinned) -> Result<Vec<(u32, Difference)>, DatapathError> {
         let actual = self.actual(map)?;
         let mut found = Vec::new();
-        for key in actual.keys().filter(|key| !self.held.contains_key(key)) {
+        let orphan = |key: &&u32| !self.held.contains_key(key) && self.left_alone != Some(**key);
+        for key in actual.keys().filter(orphan) {
             self.erase(map, *key)?;
             found.push((*key, Difference::Orphan));
         }

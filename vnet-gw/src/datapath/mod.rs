@@ -31,6 +31,7 @@ mod mirror;
 mod netdev;
 mod pins;
 mod ports;
+mod probe;
 mod reconcile;
 mod report;
 mod scopes;
@@ -63,7 +64,7 @@ use self::{
 };
 pub use self::{
     attach::Features, capture::PacketRings, down::down, error::DatapathError,
-    internet::InternetPort, meters::left_meters, pins::Instance, report::*,
+    internet::InternetPort, meters::left_meters, pins::Instance, probe::ProbePort, report::*,
 };
 
 /// Where a port's program is attached.

@@ -439,6 +439,15 @@ impl Ports {
         self.by_nic.iter().map(of).collect()
     }
 
+    /// An interface that is now this port, now that, and somebody else's matter.
+    pub(super) fn leave_alone(&mut self, ifindex: u32) {
+        if ifindex < IFINDEX_DIRECT {
+            self.near.leave_alone(ifindex);
+        } else {
+            self.far.leave_alone(ifindex);
+        }
+    }
+
     pub(super) fn set_capture(
         &mut self,
         maps: &Maps,

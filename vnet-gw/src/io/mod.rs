@@ -17,6 +17,7 @@ mod open;
 mod poll;
 pub(crate) mod rtnl;
 mod sockopt;
+pub(crate) mod tun;
 mod xsk;
 
 use std::{

@@ -1,9 +1,11 @@
 //! Network Watcher (section C): questions about what becomes of packets, below
 //! `networkWatchers/{name}`, and the virtual machines that clients ask for first.
 
+mod captures;
 mod connectivity;
 mod ip_flow;
 mod machines;
+mod monitors;
 mod question;
 mod topology;
 mod watchers;
@@ -23,6 +25,16 @@ use question::{Question, find_interface};
 pub(super) use watchers::{made, with_implicit};
 
 impl Api {
+    /// What is kept below a network watcher: captures and connection monitors. `rest` is in lower
+    /// case.
+    pub(super) async fn watched(&self, call: &Call, target: &Target, rest: &[&str]) -> Answer {
+        match rest {
+            ["packetcaptures", rest @ ..] => self.packet_captures(call, target, rest).await,
+            ["connectionmonitors", rest @ ..] => self.connection_monitors(call, target, rest).await,
+            _ => Err(Refusal::no_such_path(&call.path.to_string())),
+        }
+    }
+
     /// A POST below a network watcher. `action` is in lower case.
     pub(super) async fn watch(&self, call: &Call, target: &Target, action: &str) -> Answer {
         let name = match action {

@@ -1,8 +1,8 @@
 //! `vnet-gw packet-capture`
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub struct PacketCaptureArgs {
@@ -127,4 +127,64 @@ fn time_limit(text: &str) -> Result<Duration, String> {
         return Err("whole seconds, from 1s to 5h".to_owned());
     }
     Ok(limit)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProbeProtocol {
+    Icmp,
+    Tcp,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The network interface to send from: NAME, GROUP/NAME or its id
+    #[arg(long, value_name = "NIC")]
+    pub from: String,
+
+    /// The address to try
+    #[arg(long, value_name = "IP")]
+    pub to: IpAddr,
+
+    /// Echo requests, or the first packet of a TCP connection [default: TCP with --port, else ICMP]
+    #[arg(long, value_enum)]
+    pub protocol: Option<ProbeProtocol>,
+
+    /// The TCP port to try
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// How many tries
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub count: u16,
+
+    /// Time between two tries, at least 10ms
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
+
+    /// How long the answer to the last try is waited for, at most 30s
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectionMonitorArgs {
+    #[command(subcommand)]
+    pub command: ConnectionMonitorCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConnectionMonitorCommand {
+    /// The connection monitors, and how their tests fare
+    List,
+    /// One connection monitor
+    Show(MonitorName),
+    /// What the tests of one came to, time after time
+    Query(MonitorName),
+}
+
+#[derive(Debug, Args)]
+pub struct MonitorName {
+    /// Its name or its id
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }

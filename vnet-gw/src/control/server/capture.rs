@@ -11,6 +11,10 @@ use super::{Asked, Connection, ENDS, ErrorCode, ErrorReply, Request, Response, h
 use crate::{
     capture::Progress,
     control::{CaptureList, CaptureQuestion, CaptureRow, Snapshot, find_gateway, find_nic},
+    daemon::records,
+    engine::{Caller, Noted, Submission},
+    identity,
+    store::{Table, Write},
 };
 
 /// Pieces of a stream that wait for a slow client, before some are left out.
@@ -24,13 +28,16 @@ impl Connection {
             Request::StartPacketCapture { name, properties } => {
                 let settings = settings(properties)?;
                 let id = capture_id(&self.snapshot.borrow(), &settings, &name)?;
+                let (of, begun) = (id.clone(), settings.clone());
                 let question = |answer| CaptureQuestion::Start {
                     id,
                     settings: Box::new(settings),
                     confined: false,
                     answer,
                 };
+                let kept = records::capture(&of, &begun);
                 let row = self.ask_capture(question).await??;
+                self.keep(kept, "write", &of).await?;
                 Ok(Response::PacketCapture(Box::new(row)))
             }
             Request::StopPacketCapture { name } => {
@@ -44,9 +51,12 @@ impl Connection {
             }
             Request::DeletePacketCapture { name } => {
                 let id = self.capture_named(&name).await?;
-                let question = |answer| CaptureQuestion::Delete { id, answer };
+                let of = id.clone();
+                let question = |answer| CaptureQuestion::Delete { id: of, answer };
                 let stopping = self.ask_capture(question).await??;
                 self.stopped(stopping).await?;
+                let gone = Write::remove(Table::Instance, records::capture_key(&id));
+                self.keep(gone, "delete", &id).await?;
                 Ok(Response::Done)
             }
             // Answered elsewhere.
@@ -93,6 +103,25 @@ impl Connection {
             let text = BASE64_STANDARD.encode(piece);
             self.send(Response::Pcapng(text)).await?;
         }
+    }
+
+    /// Writes what is kept of a capture, and the audit log.
+    async fn keep(&self, write: Write, verb: &str, id: &ResourceId) -> Result<(), ErrorReply> {
+        let uid = self.user.unwrap_or(u32::MAX);
+        let kept = self.engine.submit(Submission {
+            changes: Vec::new(),
+            caller: Caller {
+                who: identity::local_user(uid).0,
+                address: None,
+                correlation_id: uuid::Uuid::new_v4().to_string(),
+            },
+            operation: format!("Microsoft.Network/networkWatchers/packetCaptures/{verb}"),
+            resource: id.to_string(),
+            records: vec![write],
+            noted: Noted::default(),
+        });
+        let kept = kept.await.map(drop);
+        kept.map_err(|error| ErrorReply::new(ErrorCode::Conflict, error))
     }
 
     async fn captures(&self) -> Result<CaptureList, ErrorReply> {

@@ -15,6 +15,7 @@ use crate::{
     capture::Copies,
     datapath::RuleHits,
     flow_log::FlowCounts,
+    probe::Inject,
     vpn::{ConnectionStatus, GatewayStatus, Question, TunnelStatus, Tunnels, VpnStatus},
     worker::TunnelCounters,
 };
@@ -147,6 +148,10 @@ impl Fabric for Fake {
         Ok(Box::new(FakeCopies(self.clone())))
     }
 
+    fn injector(&mut self) -> Result<Box<dyn Inject>, DatapathError> {
+        Ok(Box::new(FakeWay(self.clone())))
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             reconciles: self.state().reconciles,
@@ -170,6 +175,24 @@ impl Fabric for Fake {
             lines: theirs,
             sink,
         }))
+    }
+}
+
+/// What is sent by it is copied as the programs would.
+struct FakeWay(Fake);
+
+impl Inject for FakeWay {
+    fn send(&mut self, port: u32, frame: &[u8]) -> io::Result<()> {
+        let event = capture::Event {
+            time: 1_000,
+            port,
+            kind: capture::Event::SENT,
+            len: frame.len() as u32,
+            copied: frame.len() as u32,
+            ..capture::Event::default()
+        };
+        self.0.state().copies.push((event, frame.to_vec()));
+        Ok(())
     }
 }
 

@@ -1,14 +1,11 @@
 //! The gateway's port as a tap device.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, IoSlice, Read, Write},
     mem,
     ops::Range,
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::fd::{AsFd, AsRawFd},
     slice,
 };
 
@@ -18,7 +15,7 @@ use vnet_gw_core::packet::{
     virtio::{VIRTIO_HEADER_LEN, gso},
 };
 
-use crate::io::{InnerPacket, Poll, Port, Ready, SuperLimits, link, token};
+use crate::io::{InnerPacket, Poll, Port, Ready, SuperLimits, link, token, tun};
 
 const HEADER: usize = VIRTIO_HEADER_LEN;
 const ETHERNET: usize = 14;
@@ -58,26 +55,7 @@ impl Tap {
         mac: [u8; 6],
         mtu: u32,
     ) -> Result<Self, (&'static str, io::Error)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open("/dev/net/tun")
-            .map_err(|error| ("opening /dev/net/tun", error))?;
-        // SAFETY: integers and a union of them; all zeroes is a value of it.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        if device.len() >= libc::IFNAMSIZ {
-            return Err(("naming the device", io::ErrorKind::InvalidInput.into()));
-        }
-        for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-            *to = from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
-        // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which this is.
-        let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
-        if result < 0 {
-            return Err(("making the tap", io::Error::last_os_error()));
-        }
+        let file = tun::tap(device, libc::IFF_NO_PI | libc::IFF_VNET_HDR)?;
         let length = HEADER as i32;
         // SAFETY: TUNSETVNETHDRSZ reads an int.
         let result =
