@@ -28,16 +28,24 @@ struct Waiting(Arc<Mutex<Vec<Copy>>>);
 
 impl Waiting {
     fn tell(&self, kind: u32, port: u32, bytes: &[u8]) {
-        let event = Event {
-            time: 1,
-            port,
-            kind,
-            len: bytes.len() as u32,
-            copied: bytes.len() as u32,
-            reason: Reason::NoRoute as u32,
-            reserved: 0,
-        };
-        self.0.lock().unwrap().push((event, bytes.to_vec()));
+        self.tell_at_once([(kind, port, bytes)]);
+    }
+
+    /// Copies that nobody reads before the last of them is there.
+    fn tell_at_once<const N: usize>(&self, copies: [(u32, u32, &[u8]); N]) {
+        let copies = copies.map(|(kind, port, bytes)| {
+            let event = Event {
+                time: 1,
+                port,
+                kind,
+                len: bytes.len() as u32,
+                copied: bytes.len() as u32,
+                reason: Reason::NoRoute as u32,
+                reserved: 0,
+            };
+            (event, bytes.to_vec())
+        });
+        self.0.lock().unwrap().extend(copies);
     }
 }
 
@@ -168,13 +176,15 @@ fn packets_of_its_ports_that_fit_are_written_until_it_is_stopped() {
     };
     let interfaces = vec![interface("a", 3), interface("b", 4)];
     let mut running = start(interfaces, vec![filter], limits);
-    running.copies.tell(Event::SENT, 3, &udp(7, 100));
-    running.copies.tell(Event::REFUSED, 3, &[]);
-    running.copies.tell(Event::SENT, 4, &udp(7, 50));
-    running.copies.tell(Event::SENT, 3, &udp(8, 100));
-    // Delivered: what is remote is the other end.
-    running.copies.tell(Event::DELIVERED, 3, &udp(7, 100));
-    running.copies.tell(Event::SENT, 9, &udp(7, 100));
+    running.copies.tell_at_once([
+        (Event::SENT, 3, &udp(7, 100)),
+        (Event::REFUSED, 3, &[]),
+        (Event::SENT, 4, &udp(7, 50)),
+        (Event::SENT, 3, &udp(8, 100)),
+        // Delivered: what is remote is the other end.
+        (Event::DELIVERED, 3, &udp(7, 100)),
+        (Event::SENT, 9, &udp(7, 100)),
+    ]);
     running.hub.stop(running.id, Why::Stopped, None);
     assert_eq!(running.ended().why, Why::Stopped);
     let (packets, ends) = shown(&running.bytes());

@@ -74,7 +74,10 @@ fn target(cli: &Cli, args: &DoctorArgs) -> Result<Target> {
     ) else {
         return Err(ClientError::Unexpected.into());
     };
-    let ports = ports.value.into_iter().filter(|port| !port.gateway);
+    let ports = ports
+        .value
+        .into_iter()
+        .filter(|port| !port.gateway && !port.internet);
     let here = |gateway: &&GatewayRow| gateway.state != "elsewhere";
     let gateways = gateways.value.iter().filter(here);
     let instances = gateways.flat_map(|gateway| &gateway.instances);

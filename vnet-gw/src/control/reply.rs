@@ -127,6 +127,9 @@ pub struct PortRow {
     /// The port of a VPN gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gateway: bool,
+    /// The way to the internet, which is no networkInterface.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internet: bool,
     pub port_id: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ifindex: Option<u32>,

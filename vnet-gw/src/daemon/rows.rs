@@ -67,6 +67,7 @@ fn port(port: PortStatus) -> PortRow {
         network_interface: port.nic.to_string(),
         device: port.device,
         gateway: port.gateway,
+        internet: port.internet,
         port_id: port.port_id,
         ifindex: port.ifindex,
         hook: port.hook.map(|hook| hook.as_str().to_owned()),

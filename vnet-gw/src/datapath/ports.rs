@@ -524,6 +524,7 @@ impl Ports {
             },
             mtu: entry.mtu,
             gateway: entry.image.gateway && !entry.place.internet,
+            internet: entry.place.internet,
             ip_forwarding: entry.image.ip_forwarding || entry.image.gateway,
             trace_every: entry.trace_every,
             netdev: entry

@@ -158,6 +158,8 @@ pub struct PortStatus {
     pub device: String,
     /// The port of a VPN gateway.
     pub gateway: bool,
+    /// The way to the internet.
+    pub internet: bool,
     /// Index into the port map.
     pub port_id: u32,
     /// `None` without a device.

@@ -20,6 +20,7 @@ fn port(nic: ResourceId, device: &str) -> PortStatus {
         nic,
         device: device.to_owned(),
         gateway: false,
+        internet: false,
         port_id: 1,
         ifindex: Some(1),
         hook: None,

@@ -174,8 +174,8 @@ impl Page<'_> {
                 let addresses = port["addresses"].as_array().into_iter().flatten();
                 let addresses: Vec<&str> = addresses.filter_map(Value::as_str).collect();
                 let nic = name(port, "networkInterface");
-                let (sent, received) = if port["gateway"] == true {
-                    // Its far side is the crypto worker, so the device itself counts.
+                let (sent, received) = if port["gateway"] == true || port["internet"] == true {
+                    // Its far side is the crypto worker or the host, so the device itself counts.
                     let device = text(port, "device");
                     host.link.host().packets(&device).unwrap_or_default()
                 } else {

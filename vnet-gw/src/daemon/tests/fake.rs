@@ -107,6 +107,7 @@ impl Fabric for Fake {
                 nic: nic.clone(),
                 device: port.device.clone(),
                 gateway: port.gateway,
+                internet: false,
                 port_id,
                 ifindex: Some(port_id),
                 hook: None,

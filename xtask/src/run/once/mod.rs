@@ -42,12 +42,12 @@ pub(super) fn run(binary: &Path, hook: Hook) -> Result<ExitCode> {
     proved?;
     let rows = proof.rows;
     let ports = example.host_of("vnet1-web1")?.daemon.json(&["ports"])?;
-    // The gateway's port is always at TCX.
+    // A gateway's port and the way to the internet are always at TCX.
     let rows_of_ports = ports["value"].as_array();
     let at = rows_of_ports
         .into_iter()
         .flatten()
-        .find(|port| port["gateway"] != true)
+        .find(|port| port["gateway"] != true && port["internet"] != true)
         .and_then(|port| port["hook"].as_str())
         .unwrap_or("?")
         .to_owned();
