@@ -1,6 +1,10 @@
 //! What a bench measured: medians and ratios, for people and as JSON.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::{self, Write as _},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -19,6 +23,34 @@ pub struct Row {
 pub struct Ratio {
     pub name: String,
     pub value: f64,
+    /// What it has to reach, where something was promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bar: Option<Bar>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bar {
+    AtLeast(f64),
+    Below(f64),
+}
+
+impl Bar {
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bar) => value >= bar,
+            Self::Below(bar) => value < bar,
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bar) => write!(f, "[{bar}]"),
+            Self::Below(bar) => write!(f, "[< {bar}]"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -71,7 +103,15 @@ impl Report {
         self.ratios.push(Ratio {
             name: ratio.to_owned(),
             value,
+            bar: None,
         });
+    }
+
+    /// Says what a ratio has to reach, where it was measured.
+    pub fn bar(&mut self, ratio: &str, bar: Bar) {
+        for one in self.ratios.iter_mut().filter(|one| one.name == ratio) {
+            one.bar = Some(bar);
+        }
     }
 
     pub fn table(&self) -> String {
@@ -99,7 +139,16 @@ impl Report {
         if !self.ratios.is_empty() {
             let _ = writeln!(text, "\n{:<39} {:>10}", "ratio", "value");
             for ratio in &self.ratios {
-                let _ = writeln!(text, "{:<39} {:>10}", ratio.name, digits(ratio.value));
+                let _ = write!(text, "{:<39} {:>10}", ratio.name, digits(ratio.value));
+                if let Some(bar) = ratio.bar {
+                    let missed = if bar.holds(ratio.value) {
+                        ""
+                    } else {
+                        " missed"
+                    };
+                    let _ = write!(text, "  {bar}{missed}");
+                }
+                text.push('\n');
             }
         }
         text

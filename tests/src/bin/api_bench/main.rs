@@ -77,6 +77,7 @@ fn bars(report: &mut Report, clients: usize) {
         ratios.push(Ratio {
             name: format!("{} {} over its bar", row.name, row.subject),
             value: row.median / bar,
+            bar: None,
         });
     }
     report.ratios.extend(ratios);

@@ -48,35 +48,66 @@ pub(crate) fn load_destinations(object: &mut Object, set: &Set) -> Result<()> {
     Ok(())
 }
 
+/// What is sent.
+pub(crate) struct Load {
+    /// The program that writes it.
+    pub(crate) program: &'static str,
+    pub(crate) frame: [u8; FRAME],
+    /// As in [`Flow`].
+    pub(crate) sum: u32,
+    pub(crate) mask: u32,
+    pub(crate) flows: u32,
+}
+
+impl Load {
+    /// UDP packets to all destinations of `set`.
+    pub(crate) fn to_all(family: Family, set: &Set) -> Result<Self> {
+        let (program, source, destinations) = match family {
+            Family::V4 => ("bench_gen4", IpAddr::V4(A4), set.destinations4.len()),
+            Family::V6 => ("bench_gen6", IpAddr::V6(A6), set.destinations6.len()),
+        };
+        Self::new(program, frame::template(source), destinations)
+    }
+
+    pub(crate) fn new(
+        program: &'static str,
+        (frame, sum): ([u8; FRAME], u32),
+        destinations: usize,
+    ) -> Result<Self> {
+        if !destinations.is_power_of_two() || destinations > DESTINATIONS as usize {
+            bail!("{destinations} destinations: not a power of two up to {DESTINATIONS}");
+        }
+        Ok(Self {
+            program,
+            frame,
+            sum,
+            mask: destinations as u32 - 1,
+            flows: 0,
+        })
+    }
+}
+
 /// Sends on `cpu` while `work` runs.
 pub(crate) fn during<T>(
     object: &mut Object,
     wire: &Wire,
-    family: Family,
-    set: &Set,
+    load: &Load,
     cpu: usize,
     work: impl FnOnce(&Object) -> Result<T>,
 ) -> Result<T> {
-    let ifindex = wire.a.enter(|| if_nametoindex(DEV_A))??;
-    let (name, source, destinations) = match family {
-        Family::V4 => ("bench_gen4", IpAddr::V4(A4), set.destinations4.len()),
-        Family::V6 => ("bench_gen6", IpAddr::V6(A6), set.destinations6.len()),
-    };
-    if !destinations.is_power_of_two() || destinations > DESTINATIONS as usize {
-        bail!("{destinations} destinations: not a power of two up to {DESTINATIONS}");
-    }
-    let (frame, sum) = frame::template(source);
     let flow = Flow {
-        frame: frame::words(frame),
-        sum,
-        ifindex,
-        mask: destinations as u32 - 1,
+        frame: frame::words(load.frame),
+        sum: load.sum,
+        ifindex: wire.a.enter(|| if_nametoindex(DEV_A))??,
+        mask: load.mask,
+        shift: load.mask.count_ones(),
+        flows: load.flows,
         reserved: 0,
     };
     object
         .array::<FlowValue>(names::FLOW)?
         .set(0, FlowValue(flow), 0)?;
-    object.xdp(name)?;
+    object.xdp(load.program)?;
 
     let object = &*object;
     let stop = AtomicBool::new(false);
@@ -90,7 +121,7 @@ pub(crate) fn during<T>(
                 thread_id.get_or_init(|| unsafe { libc::pthread_self() });
                 join(&wire.a)?;
                 pin(cpu)?;
-                generate(object, name, &frame, &stop)
+                generate(object, load.program, &load.frame, &stop)
             })
             .context("starting the generator")?;
         let result = work(object);

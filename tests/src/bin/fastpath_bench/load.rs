@@ -245,7 +245,7 @@ fn topology(table: &Arc<RouteTable>, subnets: usize, more: bool) -> Topology {
     topology
 }
 
-fn vnet(name: &str, space: Ipv4Net) -> VirtualNetwork {
+pub(crate) fn vnet(name: &str, space: Ipv4Net) -> VirtualNetwork {
     VirtualNetwork {
         id: id(&format!("virtualNetworks/{name}")),
         location: "westeurope".to_owned(),
@@ -258,7 +258,7 @@ fn vnet(name: &str, space: Ipv4Net) -> VirtualNetwork {
     }
 }
 
-fn peering(from: &VirtualNetwork, to: &VirtualNetwork) -> VirtualNetworkPeering {
+pub(crate) fn peering(from: &VirtualNetwork, to: &VirtualNetwork) -> VirtualNetworkPeering {
     VirtualNetworkPeering {
         id: ResourceId::new(&format!(
             "{}/virtualNetworkPeerings/to-{}",

@@ -96,9 +96,11 @@ impl Object {
             .program_mut(name)
             .with_context(|| format!("no program {name} in the object"))?
             .try_into()?;
-        program
-            .load()
-            .with_context(|| format!("loading program {name}"))?;
+        if program.fd().is_err() {
+            program
+                .load()
+                .with_context(|| format!("loading program {name}"))?;
+        }
         netns
             .enter(|| {
                 if KernelVersion::current()

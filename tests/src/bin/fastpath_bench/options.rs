@@ -26,6 +26,10 @@ pub(crate) enum Section {
     Fwd64v6,
     /// 64-byte IPv4, 1,000,000 routes, 65,536 destinations
     Fwd1m,
+    /// 64-byte IPv4 of 4,096 and 32,768 flows, with security groups and without
+    Nsg,
+    /// New flows: first packets among more and more rules, and how many come about
+    NsgNew,
     /// iperf3, one stream and four
     Tcp,
     /// The lookup alone, against an LPM trie

@@ -3,8 +3,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use anyhow::{Result, bail};
-use vnet_gw::datapath::{Datapath, HookChoice, Instance, PortState};
+use anyhow::{Context, Result, bail};
+use vnet_gw::datapath::{Datapath, Features, HookChoice, Instance, PortState};
+use vnet_gw_common::maps::DEFAULT_FLOWS;
 use vnet_gw_core::{
     compile::{ActionImage, EndpointImage, Image, PortImage, SubnetImage, TableImage},
     model::ResourceId,
@@ -20,7 +21,7 @@ use crate::{
 
 const GROUP: &str = "/subscriptions/bench/resourceGroups/bench/providers/Microsoft.Network";
 
-fn id(path: &str) -> ResourceId {
+pub(crate) fn id(path: &str) -> ResourceId {
     ResourceId::new(&format!("{GROUP}/{path}"))
 }
 
@@ -34,6 +35,17 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn new(lab: &Lab, wire: &Wire, set: &Set, hook: HookChoice) -> Result<Self> {
+        Self::with(lab, wire, Arc::new(image(set)), hook, DEFAULT_FLOWS)
+    }
+
+    /// With room for so many flows.
+    pub(crate) fn with(
+        lab: &Lab,
+        wire: &Wire,
+        image: Arc<Image>,
+        hook: HookChoice,
+        flows: u32,
+    ) -> Result<Self> {
         let name = lab.instance(wire.gateway.name())?;
         let instance = Instance::new(&name)?;
         let mut ours = Self {
@@ -41,9 +53,9 @@ impl Ours {
             instance,
             gateway: wire.gateway.clone(),
         };
-        let image = Arc::new(image(set));
         let datapath = wire.gateway.enter(|| -> Result<_> {
-            let mut datapath = Datapath::open(&ours.instance, hook)?;
+            let features = Features::detect();
+            let mut datapath = Datapath::open_for(&ours.instance, hook, features, flows)?;
             datapath.apply(image)?;
             Ok(datapath)
         })??;
@@ -55,7 +67,22 @@ impl Ours {
         ours.datapath = Some(datapath);
         Ok(ours)
     }
+
+    /// Puts another image into force.
+    pub(crate) fn apply(&mut self, image: &Arc<Image>) -> Result<()> {
+        let datapath = self.datapath.as_mut().context(GONE)?;
+        self.gateway
+            .enter(|| datapath.apply(Arc::clone(image)))?
+            .context("putting another image into force")?;
+        Ok(())
+    }
+
+    pub(crate) fn datapath(&self) -> Result<&Datapath> {
+        self.datapath.as_ref().context(GONE)
+    }
 }
+
+const GONE: &str = "the data path is down";
 
 impl Drop for Ours {
     fn drop(&mut self) {
@@ -68,7 +95,7 @@ impl Drop for Ours {
 }
 
 /// What the data path should hold for `set`.
-fn image(set: &Set) -> Image {
+pub(crate) fn image(set: &Set) -> Image {
     let vnets = [id("virtualNetworks/VNet1"), id("virtualNetworks/VNet4")];
     let subnets = vnets
         .clone()

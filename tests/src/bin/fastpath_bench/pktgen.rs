@@ -11,8 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
 
 use crate::{
-    abi::FRAME,
-    frame::UDP_PORT,
+    abi::{FRAME, UDP_PORT},
     routes::Set,
     traffic::Family,
     wire::{A_MAC, A4, A6, DEV_A, Wire, mac_text},

@@ -10,11 +10,12 @@ use clap::ValueEnum;
 
 use crate::{
     abi::{AS_SENT, FOREIGN, ROUTED},
-    live, names,
+    live::{self, Load},
+    names,
     object::Object,
     pktgen,
     routes::Set,
-    wire::{DEV_B, Wire},
+    wire::{DEV_A, DEV_B, Wire},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,24 @@ pub(crate) fn attach_receiver(object: &mut Object, wire: &Wire) -> Result<()> {
     object.attach_xdp("bench_sink_xdp", &wire.b, DEV_B)
 }
 
+/// Attaches ends to A and B that answer each other, at both hooks.
+pub(crate) fn attach_answerers(object: &mut Object, wire: &Wire) -> Result<()> {
+    for (netns, device) in [(&wire.a, DEV_A), (&wire.b, DEV_B)] {
+        object.attach_tc("bench_answer_tc", netns, device)?;
+        object.attach_xdp("bench_answer_xdp", netns, device)?;
+    }
+    Ok(())
+}
+
+/// All that arrived so far and was what it should be, of a subject that decrements.
+pub(crate) fn arrived(object: &Object) -> Result<u64> {
+    let totals = object.totals(names::ARRIVED)?;
+    totals
+        .get(ROUTED as usize)
+        .copied()
+        .context("receiver's counters")
+}
+
 /// What arrived at B in a window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrived {
@@ -116,14 +135,14 @@ pub(crate) fn measure(
     match generator {
         Generator::Pktgen => pktgen::during(wire, family, set, cpu, || count(object, window)),
         Generator::Auto | Generator::Live => {
-            live::during(object, wire, family, set, cpu, |object| {
-                count(object, window)
-            })
+            let load = Load::to_all(family, set)?;
+            live::during(object, wire, &load, cpu, |object| count(object, window))
         }
     }
 }
 
-fn count(object: &Object, window: Window) -> Result<Arrived> {
+/// What arrives in a window that begins now.
+pub(crate) fn count(object: &Object, window: Window) -> Result<Arrived> {
     thread::sleep(window.warm_up);
     let (before, begin) = (object.totals(names::ARRIVED)?, Instant::now());
     thread::sleep(window.length);

@@ -18,7 +18,9 @@ use crate::{
 
 pub(crate) const A_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0a];
 pub(crate) const B_MAC: [u8; 6] = SINK_MAC;
+pub(crate) const C_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0c];
 pub(crate) const A4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 4);
+pub(crate) const C4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
 pub(crate) const B4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 4);
 pub(crate) const GATEWAY4: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 2, 0, 1)];
 pub(crate) const A6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 4);
@@ -38,6 +40,9 @@ pub(crate) const DEV_A: &str = "a0";
 pub(crate) const DEV_GA: &str = "ga";
 pub(crate) const DEV_GB: &str = "gb";
 pub(crate) const DEV_B: &str = "b0";
+/// The gateway's device for a third NIC that has nothing to do with the traffic, and its far end.
+pub(crate) const DEV_GC: &str = "gc";
+const DEV_C: &str = "c0";
 
 #[derive(Clone)]
 pub(crate) struct Wire {
@@ -90,6 +95,17 @@ impl Wire {
             wire.gateway.ip(&format!("link set {device} up"))?;
         }
         Ok(wire)
+    }
+
+    /// Wires a third NIC.
+    pub(crate) fn add_third(&self, lab: &Lab) -> Result<()> {
+        lab.veth((&self.gateway, DEV_GC), (&self.gateway, DEV_C))?;
+        self.gateway
+            .ip(&format!("link set {DEV_C} address {}", mac_text(C_MAC)))?;
+        for device in [DEV_GC, DEV_C] {
+            self.gateway.ip(&format!("link set {device} up"))?;
+        }
+        Ok(())
     }
 
     /// Makes the gateway a router of the kernel's with the routes of `set`.

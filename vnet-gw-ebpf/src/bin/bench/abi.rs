@@ -24,10 +24,14 @@ pub(crate) struct Flow {
     pub(crate) ifindex: u32,
     /// Destinations in use less one; they are a power of two.
     pub(crate) mask: u32,
+    /// Bits of `mask`: of a flow's number, those above say its source port.
+    pub(crate) shift: u32,
+    /// Flows to draw from less one; they are a power of two.
+    pub(crate) flows: u32,
     pub(crate) reserved: u32,
 }
 
-const _: () = assert!(size_of::<Flow>() == FRAME + 16);
+const _: () = assert!(size_of::<Flow>() == FRAME + 24);
 
 /// Slots of the map of arrivals: frames for the receiver's MAC address with the TTL as sent, those with one
 /// less, and all others.
@@ -37,3 +41,6 @@ pub(crate) const FOREIGN: u32 = 2;
 
 /// TTL or hop limit of every generated frame: pktgen's, which cannot be told another.
 pub(crate) const TTL: u8 = 32;
+
+/// Destination of every generated UDP packet: discard (RFC 863).
+pub(crate) const UDP_PORT: u16 = 9;

@@ -1,9 +1,10 @@
-//! Programs of the bench: a generator, a receiver that counts, a bare redirect as the ceiling, and
-//! the lookups alone.
+//! Programs of the bench: generators, receivers that count, a bare redirect as the ceiling, and the
+//! lookups alone.
 #![no_std]
 #![no_main]
 
 mod abi;
+mod flows;
 mod lookup;
 mod random;
 mod redirect;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[btf_map]
-static BENCH_FLOW: Array<Flow, 1> = Array::new();
+pub static BENCH_FLOW: Array<Flow, 1> = Array::new();
 #[btf_map]
 static BENCH_DEST4: Array<u32, { DESTINATIONS as usize }> = Array::new();
 #[btf_map]
@@ -24,7 +24,7 @@ static BENCH_ARRIVED: PerCpuArray<u64, { FOREIGN as usize + 1 }> = PerCpuArray::
 
 /// The start of the frame, if all of it is there.
 #[inline(always)]
-fn frame(ctx: *mut xdp_md) -> Option<usize> {
+pub fn frame(ctx: *mut xdp_md) -> Option<usize> {
     // SAFETY: the context is valid for the whole run of the program.
     let (start, end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
     if start + FRAME > end {
@@ -46,7 +46,7 @@ fn write(start: usize, flow: &Flow) {
 }
 
 #[inline(always)]
-fn send(flow: &Flow) -> u32 {
+pub fn send(flow: &Flow) -> u32 {
     // SAFETY: no memory is passed.
     unsafe { bpf_redirect(flow.ifindex, 0) as u32 }
 }
@@ -59,8 +59,15 @@ pub fn bench_gen4(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn generate4(ctx: *mut xdp_md) -> Option<u32> {
     let flow = BENCH_FLOW.get(0)?;
-    let to = *BENCH_DEST4.get(random::next() & flow.mask)?;
     let start = frame(ctx)?;
+    write4(start, flow, random::next())?;
+    Some(send(flow))
+}
+
+/// Writes the frame to a destination that a number stands for.
+#[inline(always)]
+pub fn write4(start: usize, flow: &Flow, number: u32) -> Option<()> {
+    let to = *BENCH_DEST4.get(number & flow.mask)?;
     write(start, flow);
     let sum = flow.sum + (to & 0xffff) + (to >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
@@ -70,7 +77,7 @@ fn generate4(ctx: *mut xdp_md) -> Option<u32> {
         *((start + 24) as *mut u16) = !sum as u16;
         *((start + 30) as *mut u32) = to;
     }
-    Some(send(flow))
+    Some(())
 }
 
 #[xdp]
@@ -117,7 +124,11 @@ pub fn bench_sink_tc(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn count(start: usize, end: usize) {
-    let slot = classify(start, end).unwrap_or(FOREIGN);
+    arrived(classify(start, end).unwrap_or(FOREIGN));
+}
+
+#[inline(always)]
+pub fn arrived(slot: u32) {
     if let Some(counter) = BENCH_ARRIVED.get_ptr_mut(slot) {
         // SAFETY: this CPU's element of the map; receivers run with softirqs off.
         unsafe { *counter += 1 };
