@@ -52,10 +52,10 @@ const GROWTH: [(usize, &str); 4] = [
 const NEW_FLOWS: f64 = 100e3;
 /// How long new flows are made for: the table takes them all.
 const NEW_WINDOW: Window = Window {
-    warm_up: Duration::from_millis(100),
-    length: Duration::from_millis(250),
+    warm_up: Duration::from_millis(50),
+    length: Duration::from_millis(150),
 };
-/// More than come about in all of such a measurement.
+/// More than come about in all of such a measurement, on a machine that is fast.
 const NEW_ROOM: u32 = 400_000;
 
 /// A wire with a data path on it.
@@ -399,7 +399,8 @@ pub(crate) fn new_flows(lab: &Lab, options: &Options, report: &mut Report) -> Re
         ("nsg_new_tcp", frame::syn(A4)),
     ];
     // None is used again: they stay in the table until the end.
-    let room = NEW_ROOM * loads.len() as u32 * options.rounds() as u32;
+    let rounds = options.new_rounds();
+    let room = NEW_ROOM * loads.len() as u32 * rounds as u32;
     for hook in HOOKS {
         if !options.wants(hook.0) {
             continue;
@@ -407,12 +408,13 @@ pub(crate) fn new_flows(lab: &Lab, options: &Options, report: &mut Report) -> Re
         options.progress(&format!("new flows: setting up {}", hook.0));
         let mut bed = Bed::new(lab, "new", hook, &set, &image, room)?;
         traffic::attach_answerers(&mut bed.object, &bed.wire)?;
-        for round in 0..options.rounds() {
+        for round in 0..rounds {
             for (row, frame) in loads {
                 let what = format!("{row}, round {}: {}", round + 1, bed.kind);
                 options.progress(&what);
                 let load = Load::new("bench_new", frame, set.destinations4.len())?;
-                let rate = new_rate(&mut bed, &load, options, &mut noise).context(what)?;
+                let rate = new_rate(&mut bed, &load, room, options, &mut noise);
+                let rate = rate.context(what)?;
                 report.add(row, bed.kind.name(), "kflows/s", rate / 1e3);
             }
         }
@@ -423,13 +425,19 @@ pub(crate) fn new_flows(lab: &Lab, options: &Options, report: &mut Report) -> Re
 fn new_rate(
     bed: &mut Bed,
     load: &Load,
+    room: u32,
     options: &Options,
     noise: &mut noise::Share,
 ) -> Result<f64> {
     let before = held(&bed.ours)?.established;
     let measured = bed.measure(load, NEW_WINDOW, options, noise, |_| Ok(()))?;
     measured.were_new()?;
-    let more = held(&bed.ours)?.established - before;
+    let after = held(&bed.ours)?.established;
+    ensure!(
+        after < room.into(),
+        "the table of {room} flows is full: more came about than there was room for"
+    );
+    let more = after - before;
     ensure!(
         more >= measured.all_arrived && (more - measured.all_arrived) * 1_000 <= more,
         "{more} flows came about, {} exchanges were completed",

@@ -93,6 +93,12 @@ impl Options {
         self.rounds().min(3)
     }
 
+    /// What comes about in them stays in memory: at 144 bytes and more a flow, some hundred megabytes
+    /// each.
+    pub(crate) fn new_rounds(&self) -> usize {
+        self.rounds().min(5)
+    }
+
     pub(crate) fn window(&self) -> Window {
         Window {
             warm_up: Duration::from_millis(300),
