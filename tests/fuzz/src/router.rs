@@ -91,6 +91,7 @@ impl Bed {
             },
             administration: Router::new(),
             metrics: api::ApiMetrics::default(),
+            circles: api::Circles::default(),
         };
         Self {
             router: api::router(Arc::new(api), Router::new()),

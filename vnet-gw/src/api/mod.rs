@@ -15,6 +15,7 @@ mod activity;
 mod body;
 mod call;
 mod changes;
+mod circles;
 pub mod client;
 mod deployments;
 mod directory;
@@ -40,6 +41,7 @@ mod tests;
 mod watcher;
 
 pub use call::{Call, Peer, Query, RequestIds};
+pub use circles::Circles;
 pub use metrics::ApiMetrics;
 pub use operations::{Begun, Operations, Outcome};
 pub use path::Path;
@@ -78,6 +80,7 @@ pub struct Api {
     /// [`identity::admin`](crate::identity::admin), or nothing.
     pub administration: Router,
     pub metrics: ApiMetrics,
+    pub circles: Circles,
 }
 
 /// What an operator chose.

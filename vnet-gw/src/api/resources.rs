@@ -163,10 +163,15 @@ impl Api {
     async fn written(&self, call: &Call, target: &Target, receipt: Receipt) -> Answer {
         let Receipt {
             outcomes,
-            warnings,
+            mut warnings,
             state,
             mut carried,
         } = receipt;
+        let host = self.settings.host.as_deref();
+        for warning in self.circles.of(target, &state.topology, host).await {
+            log::warn!("{}: {}", warning.target, warning.message);
+            warnings.push(warning);
+        }
         forget(state);
         let outcome = outcomes.last();
         let status = match outcome {

@@ -14,7 +14,7 @@ use axum::Router;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Api, ApiMetrics, Listen, ListenError, Operations, Server, Settings};
+use super::{Api, ApiMetrics, Circles, Listen, ListenError, Operations, Server, Settings};
 use crate::{
     control::{ApiStatus, Asked, RuntimeDir},
     datapath::Instance,
@@ -171,6 +171,7 @@ pub fn start(
         },
         administration: identity::admin(Arc::clone(&identity)),
         metrics: metrics.clone(),
+        circles: Circles::default(),
     });
     let open = match tls {
         Some(_) => identity::router(Arc::clone(&identity)),

@@ -1,6 +1,7 @@
 //! The router over a real engine and a store in memory, without sockets and without a data path.
 
 mod bad;
+mod circles;
 mod deployments;
 mod resources;
 mod watcher;
@@ -18,8 +19,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{Api, ApiMetrics, Operations, Peer, Settings};
+use super::{Api, ApiMetrics, Circles, Operations, Peer, Settings};
 use crate::{
+    control::Asked,
     engine::{EngineOptions, Running, Who, Writer},
     identity::{Access, Authenticator, Denied, Role},
     store::MemoryStore,
@@ -89,11 +91,14 @@ impl Told {
 
 impl Bed {
     fn new() -> Self {
+        // Nobody answers for the tunnels.
+        Self::asking(mpsc::channel(1).0)
+    }
+
+    fn asking(questions: mpsc::Sender<Asked>) -> Self {
         let writer = Writer::open(Arc::new(MemoryStore::new()), EngineOptions::default());
         let (running, deliveries) = writer.unwrap().start().unwrap();
         deliveries.carry_all();
-        // Nobody answers for the tunnels.
-        let (questions, _) = mpsc::channel(1);
         let api = Arc::new(Api {
             engine: running.engine.clone(),
             questions,
@@ -108,6 +113,7 @@ impl Bed {
             },
             administration: Router::new().route("/vnet-gw/principals", get(|| async { "{}" })),
             metrics: ApiMetrics::default(),
+            circles: Circles::default(),
         });
         let open = Router::new().route("/open", get(|| async { "{}" }));
         Self {
@@ -119,7 +125,11 @@ impl Bed {
 
     /// With a group `rg` in `westeurope`.
     async fn with_group() -> Self {
-        let bed = Self::new();
+        Self::new().and_group().await
+    }
+
+    async fn and_group(self) -> Self {
+        let bed = self;
         let path = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg");
         bed.put(&path, json!({"location": "West Europe"}))
             .await
