@@ -26,6 +26,8 @@ use vnet_gw_lab::{
 };
 use vnet_gw_tests::bed::binary;
 
+use crate::api::Api;
+
 const NEAR: &str = "203.0.113.11";
 const SITE: &str = "203.0.113.21";
 const KEY: &str = "made+up+key+of+the+tests";
@@ -236,6 +238,7 @@ struct End {
 struct Bed {
     ends: Vec<End>,
     near: Daemon,
+    instance: String,
     _swan: StrongSwan,
     /// Last: it removes what the others run in.
     _lab: Lab,
@@ -295,7 +298,7 @@ impl Bed {
             "off",
         ];
         let instance = lab.instance("near")?;
-        let near = Daemon::start(&lab, &binary, &host, instance, template, &args)?;
+        let near = Daemon::start(&lab, &binary, &host, instance.clone(), template, &args)?;
         let deadline = Instant::now() + PATIENCE;
         while near.json(&["connection", "show", TO_SITE])?["connectionStatus"] != "Connected" {
             if Instant::now() > deadline {
@@ -310,6 +313,7 @@ impl Bed {
         Ok(Self {
             ends,
             near,
+            instance,
             _swan: swan,
             _lab: lab,
         })
@@ -449,13 +453,17 @@ fn everybody_to_everybody_across_a_hub() {
         topology: &topology,
     };
     let bed = Bed::start(&template).unwrap();
+    let site = MACHINE.map(|address| address.parse().unwrap());
+    let mut api = Api::connect(&bed.instance, &topology, &site).unwrap();
     let mut expected = Vec::new();
     for (at, from) in bed.ends.iter().enumerate() {
         let others = bed.ends.iter().filter(|to| to.name != from.name);
         for (to, packet) in
             others.flat_map(|to| packets(from, to).into_iter().map(move |p| (to, p)))
         {
-            expected.push((at, to.name, packet, table.predicts(from, &packet).unwrap()));
+            let predicted = table.predicts(from, &packet).unwrap();
+            let told = api.answered(&packet).unwrap();
+            expected.push((at, to.name, packet, predicted, told));
         }
     }
     let over = AtomicBool::new(false);
@@ -471,12 +479,15 @@ fn everybody_to_everybody_across_a_hub() {
             .map(|at| {
                 scope.spawn(move || -> Result<Vec<String>> {
                     let mut wrong = Vec::new();
-                    for (_, to, packet, predicted) in expected.iter().filter(|one| one.0 == at) {
+                    for (_, to, packet, predicted, told) in
+                        expected.iter().filter(|one| one.0 == at)
+                    {
                         let end = &ends[at];
                         let seen = probed(&end.netns, packet)?;
-                        if seen != *predicted {
+                        if seen != *predicted || told.is_some_and(|told| told != seen) {
                             wrong.push(format!(
-                                "{} → {to}, {} {} port {}: answered: {seen}, predicted: {predicted}",
+                                "{} → {to}, {} {} port {}: answered: {seen}, predicted: \
+                                 {predicted}, the API: {told:?}",
                                 end.name,
                                 packet.protocol_name(),
                                 packet.destination,
@@ -507,5 +518,10 @@ fn everybody_to_everybody_across_a_hub() {
     let no = expected.len() - yes;
     println!("{yes} answered, {no} not");
     // What is never met proves nothing.
+    assert!(yes > 100 && no > 100, "{yes} answered, {no} not");
+    let told = expected.iter().filter_map(|one| one.4);
+    let (yes, no): (Vec<bool>, Vec<bool>) = told.partition(|told| *told);
+    let (yes, no) = (yes.len(), no.len());
+    println!("the API: {yes} answered, {no} not; asked: {:?}", api.asked);
     assert!(yes > 100 && no > 100, "{yes} answered, {no} not");
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`random`] | networks made up from a seed |
 //! | [`frames`] | probes as frames, and what a guest that forwards does with one |
+//! | [`api`] | the same of what the daemon's API says hop by hop |
 //! | [`hub`] | a hub, spokes, a site and an isolated network, through the kernel's own stack |
 //! | [`burst`] | all probes of a network at once, and where they came out |
 //!
 //! `VNET_GW_WIRE_SEED=n` repeats one network, `VNET_GW_WIRE_COUNT=n` has no more than `n` at each hook.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api;
 mod burst;
 mod frames;
 mod hub;
