@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod build;
+mod effective;
 mod exported;
 mod host;
 mod refusals;
 mod shapes;
 mod tutorial;
 mod upkeep;
+mod watched;
 mod watcher;

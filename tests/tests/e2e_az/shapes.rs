@@ -187,6 +187,29 @@ pub(crate) fn grouped_rule(group: &str, name: &str, source: &str) -> Value {
     )
 }
 
+/// A group that holds for a NIC by its subnet, and what its rules come to.
+pub(crate) fn effective_group(group: &str, subnet: &str) -> Value {
+    let rule = json!({
+        "name": "<string>", "access": "<string>", "direction": "<string>",
+        "priority": "<number>", "protocol": "<string>",
+        "sourcePortRange": "<string>", "sourcePortRanges": ["<string>", "<more>"],
+        "destinationPortRange": "<string>", "destinationPortRanges": ["<string>", "<more>"],
+        "sourceAddressPrefix?": "<string>", "sourceAddressPrefixes": "<any>",
+        "destinationAddressPrefix?": "<string>", "destinationAddressPrefixes": "<any>",
+        "expandedSourceAddressPrefix": "<any>", "expandedDestinationAddressPrefix": "<any>",
+    });
+    json!({
+        "networkSecurityGroup": reference(&format!("networkSecurityGroups/{group}")),
+        "association": {"subnet": reference(subnet)},
+        "effectiveSecurityRules": [rule, "<more>"],
+        "tagMap": {
+            "AzureLoadBalancer": ["168.63.129.16/32"],
+            "Internet": ["<string>", "<more>"],
+            "VirtualNetwork": ["<string>", "<more>"],
+        },
+    })
+}
+
 /// On the wire, where `az network vnet-gateway create` prints it so.
 pub(crate) fn gateway(name: &str, vnet: &str, location: &str, public: [&str; 2]) -> Value {
     let configurations: Vec<Value> = public

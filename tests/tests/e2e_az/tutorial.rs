@@ -82,6 +82,7 @@ fn the_cli_and_the_sdk_build_the_tutorial_and_packets_cross() {
     west.look("az network vpn-connection show", &after, &pattern);
     routes(&west);
     groups(&west);
+    reach(&one, &five);
     ike_sas(&west);
     for host in [&west, &east] {
         survey(host);
@@ -166,18 +167,54 @@ fn routes(host: &Host) {
     );
 }
 
-/// No group holds for the NIC, so everything is allowed.
+/// A group comes to a subnet, and is shown with what its rules come to for a NIC there.
 fn groups(host: &Host) {
-    let ask = [
-        "network",
-        "nic",
-        "list-effective-nsg",
-        "-g",
-        GROUP,
-        "--name",
-        "vm1",
+    let ask = |nic: &str| -> Value {
+        let ask = [
+            "network",
+            "nic",
+            "list-effective-nsg",
+            "-g",
+            GROUP,
+            "--name",
+            nic,
+        ];
+        host.az.json(&ask).unwrap()
+    };
+    let mut update = vec!["network", "vnet", "subnet", "update", "-g", GROUP];
+    update.extend(["--vnet-name", "VNet5", "--name", "FrontEnd"]);
+    update.extend(["--network-security-group", "nsg"]);
+    host.az.run(&update).unwrap();
+    assert_eq!(ask("vm1"), json!({"value": []}));
+    let groups = ask("vm5");
+    let [group] = groups["value"].as_array().unwrap().as_slice() else {
+        panic!("{groups:#}");
+    };
+    let pattern = shapes::effective_group("nsg", "virtualNetworks/VNet5/subnets/FrontEnd");
+    host.look("az network nic list-effective-nsg", group, &pattern);
+    let rules = group["effectiveSecurityRules"].as_array().unwrap();
+    let rule = |name: &str| rules.iter().find(|rule| rule["name"] == name).unwrap();
+    let web = rule("securityRules/web");
+    assert_eq!(web["destinationPortRanges"], json!(["22-22", "80-80"]));
+    // Its members are in another VNet.
+    let grouped = rule("securityRules/grouped");
+    assert_eq!(grouped["sourceAddressPrefixes"], json!([]));
+    let vnet = &rule("defaultSecurityRules/AllowVnetInBound")["expandedSourceAddressPrefix"];
+    // Its own, that of the peering, and the user route's.
+    let expected = [
+        "10.1.0.0/16",
+        "10.5.0.0/16",
+        "10.9.0.0/16",
+        "168.63.129.16/32",
     ];
-    assert_eq!(host.az.json(&ask).unwrap(), json!({"value": []}));
+    assert_eq!(*vnet, json!(expected));
+    assert_eq!(group["tagMap"]["VirtualNetwork"], *vnet);
+    let delete = ["network", "nsg", "delete", "-g", GROUP, "--name", "nsg"];
+    let said = host.az.refused(&delete).unwrap();
+    assert!(
+        said.contains("InUseNetworkSecurityGroupCannotBeDeleted"),
+        "{said}"
+    );
 }
 
 fn ike_sas(host: &Host) {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -10,12 +10,16 @@ use std::{
 use serde_json::{Value, json};
 use vnet_gw_lab::{Lab, Underlay, Workload};
 
-use super::host::{GROUP, Host, id};
+use super::{
+    effective,
+    host::{GROUP, Host, id},
+    watched,
+};
 
 /// For a connection that nobody answers.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Two peered networks; what `web` sends to 10.9.0.0/16 goes nowhere.
+/// Two peered networks; `db` takes no SSH, and what `web` sends to 10.9.0.0/16 goes nowhere.
 fn template() -> Value {
     let location = "eastus";
     let network = |name: &str, space: &str, prefix: &str, other: &str, more: Value| {
@@ -54,6 +58,13 @@ fn template() -> Value {
             {"type": "Microsoft.Network/routeTables", "apiVersion": "2024-05-01", "name": "rt",
                 "location": location, "properties": {"routes": [{"name": "black", "properties": {
                     "addressPrefix": "10.9.0.0/16", "nextHopType": "None"}}]}},
+            {"type": "Microsoft.Network/networkSecurityGroups", "apiVersion": "2024-05-01",
+                "name": "guard", "location": location, "properties": {"securityRules": [
+                    {"name": "no-ssh", "properties": {
+                        "priority": 300, "direction": "Inbound", "access": "Deny",
+                        "protocol": "Tcp", "sourceAddressPrefix": "VirtualNetwork",
+                        "sourcePortRange": "*", "destinationAddressPrefix": "*",
+                        "destinationPortRange": "22"}}]}},
             network("V1", "10.1.0.0/16", "10.1.0.0/24", "V2", table),
             network("V2", "10.2.0.0/16", "10.2.0.0/24", "V1", json!({})),
             interface("web", "V1", "10.1.0.4"),
@@ -63,7 +74,7 @@ fn template() -> Value {
 }
 
 /// Whether the other end's kernel answers, be it with a refusal.
-fn reached(from: &Workload, to: &str, port: u16) -> bool {
+pub(crate) fn reached(from: &Workload, to: &str, port: u16) -> bool {
     let to = SocketAddr::new(to.parse().unwrap(), port);
     let connected = from
         .netns
@@ -78,14 +89,11 @@ fn reached(from: &Workload, to: &str, port: u16) -> bool {
 fn az_the_prediction_and_the_wire_agree() {
     let lab = Lab::new().unwrap();
     let underlay = Underlay::new(&lab, "underlay").unwrap();
-    let host = Host::start(
-        &lab,
-        &underlay,
-        "watched",
-        &["203.0.113.1"],
-        &["--internet", "off"],
-    );
-    let host = host.unwrap();
+    let captures = lab.dir().join("captures");
+    std::fs::create_dir(&captures).unwrap();
+    let directory = captures.display().to_string();
+    let args = ["--internet", "off", "--capture-dir", &directory];
+    let host = Host::start(&lab, &underlay, "watched", &["203.0.113.1"], &args).unwrap();
     let group = ["group", "create", "--name", GROUP, "--location", "eastus"];
     host.az.run(&group).unwrap();
     let file = lab.dir().join("watched.json");
@@ -101,54 +109,82 @@ fn az_the_prediction_and_the_wire_agree() {
         file,
     ];
     host.az.run(&deploy).unwrap();
+    let mut guard = vec!["network", "nic", "update", "-g", GROUP, "--name", "db"];
+    guard.extend(["--network-security-group", "guard"]);
+    host.az.run(&guard).unwrap();
     let web = host.plug(&lab, "V1", "web").unwrap();
-    let _db = host.plug(&lab, "V2", "db").unwrap();
+    let db = host.plug(&lab, "V2", "db").unwrap();
     // Ports take a moment to come up.
     let deadline = Instant::now() + Duration::from_secs(30);
     while !reached(&web, "10.2.0.4", 80) {
         assert!(Instant::now() < deadline, "web never reached db");
         thread::sleep(Duration::from_millis(100));
     }
-    flows(&host);
+    flows(&host, &web);
     next_hops(&host, &web);
-    hops(&host);
-    rules(&host);
+    hops(&host, &db);
+    what_there_is(&host);
+    effective::rules(&host, &web, &db);
+    watched::captures(&host, &web, &captures);
+    watched::monitors(&host);
 }
 
-/// No group holds for it: everything is allowed, and no rule says so.
-fn flows(host: &Host) {
-    let told = host
-        .az
-        .json(&[
-            "network",
-            "watcher",
-            "test-ip-flow",
-            "-g",
-            GROUP,
-            "--vm",
+fn flows(host: &Host, web: &Workload) {
+    for (port, access, rule) in [
+        ("22", "Deny", "securityRules/no-ssh"),
+        ("80", "Allow", "defaultSecurityRules/AllowVnetInBound"),
+    ] {
+        let ends = [format!("10.2.0.4:{port}"), "10.1.0.4:*".to_owned()];
+        let told = host
+            .az
+            .json(&[
+                "network",
+                "watcher",
+                "test-ip-flow",
+                "-g",
+                GROUP,
+                "--vm",
+                "db",
+                "--direction",
+                "Inbound",
+                "--protocol",
+                "TCP",
+                "--local",
+                &ends[0],
+                "--remote",
+                &ends[1],
+            ])
+            .unwrap();
+        assert_eq!(told, json!({"access": access, "ruleName": rule}));
+        let near = [
+            "ip-flow-verify",
+            "--nic",
             "db",
             "--direction",
-            "Inbound",
-            "--protocol",
-            "TCP",
+            "inbound",
             "--local",
-            "10.2.0.4:22",
-            "--remote",
-            "10.1.0.4:*",
-        ])
-        .unwrap();
-    assert_eq!(told, json!({"access": "Allow"}));
-    let near = [
-        "ip-flow-verify",
-        "--nic",
-        "db",
-        "--direction",
-        "inbound",
-        "--local",
-        "10.2.0.4:22",
-    ];
-    let near = [&near[..], &["--remote", "10.1.0.4"]].concat();
-    assert_eq!(host.daemon.json(&near).unwrap(), told);
+            &ends[0],
+        ];
+        let near = [&near[..], &["--remote", "10.1.0.4"]].concat();
+        let own = host.daemon.json(&near).unwrap();
+        assert_eq!(
+            (&own["access"], &own["ruleName"]),
+            (&told["access"], &told["ruleName"])
+        );
+        let allowed = access == "Allow";
+        assert_eq!(
+            reached(web, "10.2.0.4", port.parse().unwrap()),
+            allowed,
+            "{port}"
+        );
+        let (good, why) = why(host, &["--to", "10.2.0.4", "--port", port]);
+        assert_eq!(good, allowed, "{why:#}");
+        if !allowed {
+            assert_eq!(why["there"]["reason"], "nsg_inbound");
+            let advice = why["toDo"][0].as_str().unwrap();
+            assert!(advice.contains("priority below 300"), "{advice}");
+        }
+    }
 }
 
 /// `vnet-gw why --from web`, and whether its exit code is that of what arrives.
@@ -225,7 +261,7 @@ fn next_hops(host: &Host, web: &Workload) {
     }
 }
 
-fn hops(host: &Host) {
+fn hops(host: &Host, db: &Workload) {
     let check = |port: &str| {
         host.az
             .json(&[
@@ -245,8 +281,27 @@ fn hops(host: &Host) {
             ])
             .unwrap()
     };
+    // Live: the guest that listens, and the same guest that does not.
+    let listening = db
+        .netns
+        .enter(|| TcpListener::bind("10.2.0.4:80"))
+        .unwrap()
+        .unwrap();
     let open = check("80");
     assert_eq!(open["connectionStatus"], "Connected", "{open:#}");
+    assert_eq!(
+        (&open["probesSent"], &open["probesFailed"]),
+        (&json!(10), &json!(0))
+    );
+    for latency in ["minLatencyInMs", "avgLatencyInMs", "maxLatencyInMs"] {
+        assert!(open[latency].is_u64(), "{latency}: {open:#}");
+    }
+    drop(listening);
+    let closed = check("80");
+    assert_eq!(closed["connectionStatus"], "Disconnected", "{closed:#}");
+    assert_eq!(closed["probesFailed"], 10);
+    assert_eq!(closed["avgLatencyInMs"], Value::Null);
+    assert_eq!(closed["hops"][1]["issues"][0]["type"], "GuestFirewall");
     let kinds: Vec<&Value> = open["hops"]
         .as_array()
         .unwrap()
@@ -254,9 +309,19 @@ fn hops(host: &Host) {
         .map(|hop| &hop["type"])
         .collect();
     assert_eq!(kinds, ["Source", "VirtualMachine"]);
+    let shut = check("22");
+    assert_eq!(shut["connectionStatus"], "Disconnected", "{shut:#}");
+    let issue = &shut["hops"][1]["issues"][0];
+    assert_eq!(issue["type"], "NetworkSecurityRule", "{shut:#}");
+    assert_eq!(issue["origin"], "Inbound");
+    // They were sent, and the rule is why they failed.
+    assert_eq!(
+        (&shut["probesSent"], &shut["probesFailed"]),
+        (&json!(10), &json!(10))
+    );
 }
 
-fn rules(host: &Host) {
+fn what_there_is(host: &Host) {
     let view = host
         .az
         .json(&[

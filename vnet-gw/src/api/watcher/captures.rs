@@ -79,7 +79,8 @@ impl Api {
                     vec![write],
                 )
                 .await?;
-                Ok(StatusCode::OK.into_response())
+                // Azure's is a long operation, whose end is this; `az` takes no 200.
+                Ok(StatusCode::NO_CONTENT.into_response())
             }
             (&Method::POST, ["stop"]) => {
                 allow(Permission::Write, "stop/action")?;

@@ -74,7 +74,8 @@ impl Api {
                     .await?;
                 self.ask_monitor(|answer| MonitorQuestion::Delete { id, answer })
                     .await?;
-                Ok(StatusCode::OK.into_response())
+                // As captures.
+                Ok(StatusCode::NO_CONTENT.into_response())
             }
             (&Method::POST, [verb @ ("start" | "stop")]) => {
                 allow(Permission::Write, &format!("{verb}/action"))?;
@@ -214,6 +215,12 @@ fn query(row: &MonitorRow) -> Value {
     let states = row.tests.iter().flat_map(|test| {
         test.states.iter().map(|state| {
             let mut shown = serde_json::to_value(state).unwrap_or_default();
+            // Azure's are whole numbers, and its clients take no others.
+            for name in ["avgLatencyInMs", "minLatencyInMs", "maxLatencyInMs"] {
+                if let Some(exact) = shown[name].as_f64() {
+                    shown[name] = (exact.round() as u64).into();
+                }
+            }
             shown["testGroupName"] = test.test_group_name.clone().into();
             shown["sourceName"] = test.source_name.clone().into();
             shown["destinationName"] = test.destination_name.clone().into();
