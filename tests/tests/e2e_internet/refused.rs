@@ -29,6 +29,8 @@ pub(crate) fn what_does_not_belong_there(hook: Hook) {
         let before = bed.counted(reason).unwrap();
         assert_eq!(ping(&world, "red", to), Outcome::Silence, "{to}");
         assert!(bed.counted(reason).unwrap() > before, "{to}: {reason}");
+        let predicted = world.why("red", to);
+        assert_eq!(predicted, ("no".to_owned(), reason.to_owned()), "{to}");
     }
     // The appliance forwards for another NIC, and for somebody elsewhere, and does not translate.
     let nva = bed.workload("nva");
@@ -87,6 +89,11 @@ pub(crate) fn where_the_host_has_no_route(hook: Hook) {
     let world = World::start(hook, &["--ephemeral"]);
     let [v4, v6] = SERVER;
     assert!(matches!(ping(&world, "red", v6), Outcome::Reply { .. }));
+    let leaves = ("leaves".to_owned(), String::new());
+    assert_eq!(
+        [v4, v6].map(|to| world.why("red", to)),
+        [leaves.clone(), leaves.clone()]
+    );
     world.bed.host.ip("-6 route del default").unwrap();
     let counted = || world.bed.counted("next_hop_internet").unwrap();
     world
@@ -98,6 +105,20 @@ pub(crate) fn where_the_host_has_no_route(hook: Hook) {
         })
         .unwrap();
     assert!(matches!(ping(&world, "red", v4), Outcome::Reply { .. }));
+    // The predictions look at the port as it is.
+    let dropped = ("no".to_owned(), "next_hop_internet".to_owned());
+    assert_eq!(
+        [v4, v6].map(|to| world.why("red", to)),
+        [leaves.clone(), dropped]
+    );
+    let hop = ["next-hop", "--nic", "red", "--dest", v6];
+    let hop = world.bed.daemon.json(&hop).unwrap();
+    let said = hop["outcome"].as_str().unwrap();
+    assert!(said.contains("nothing to the IPv6 internet"), "{said}");
+    let ports = world.bed.daemon.json(&["ports"]).unwrap();
+    let ports = ports["value"].as_array().unwrap().iter();
+    let port = ports.into_iter().find(|port| port["internet"] == true);
+    assert_eq!(port.unwrap()["carries"], serde_json::json!(["IPv4"]));
     world
         .bed
         .host
@@ -107,4 +128,5 @@ pub(crate) fn where_the_host_has_no_route(hook: Hook) {
         .bed
         .wait(|| Ok(matches!(ping(&world, "red", v6), Outcome::Reply { .. })))
         .unwrap();
+    assert_eq!(world.why("red", v6), leaves);
 }

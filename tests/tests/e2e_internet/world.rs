@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, process::Command};
 
+use serde_json::Value;
 use vnet_gw_lab::{
     Netns,
     netns::run,
@@ -90,6 +91,15 @@ impl World {
 
     pub(crate) fn netns(&self, workload: &str) -> &Netns {
         &self.bed.workload(workload).netns
+    }
+
+    /// What is predicted of an echo request: `Yes`, `Leaves` or `No`, and the reason of a drop.
+    pub(crate) fn why(&self, from: &str, to: &str) -> (String, String) {
+        let args = ["--output", "json", "why", "--from", from, "--to", to];
+        let output = self.bed.daemon.command(&args).output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&told["arrives"]), text(&told["there"]["reason"]))
     }
 
     /// What a command prints in the host's namespace.

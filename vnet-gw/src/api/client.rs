@@ -279,10 +279,15 @@ impl Client {
                 if reply.status != 202 {
                     return Ok(reply);
                 }
-                self.runtime.block_on(sleep(PAUSE));
+                self.pause();
             },
             None => Ok(first),
         }
+    }
+
+    fn pause(&self) {
+        // Made inside: a timer belongs to the runtime that it is made in.
+        self.runtime.block_on(async { sleep(PAUSE).await });
     }
 
     fn wait_for(&mut self, operation: &str) -> Result<(), ClientError> {
@@ -292,7 +297,7 @@ impl Client {
             match status.unwrap_or_default() {
                 "Succeeded" => return Ok(()),
                 "Failed" | "Canceled" => return Err(refused(reply.status, reply.body)),
-                _ => self.runtime.block_on(sleep(PAUSE)),
+                _ => self.pause(),
             }
         }
     }

@@ -103,7 +103,11 @@ pub enum Command {
     Why(WhyArgs),
     /// What the network security groups of a network interface say of a flow
     IpFlowVerify(IpFlowVerifyArgs),
-    /// The hops of a packet with what is wrong at each, as Azure's connectivityCheck; nothing is sent
+    /// The hops of a packet with what is wrong at each, as Azure's connectivityCheck
+    ///
+    /// Sends ten TCP or ICMP probes by the network interface's own port, where that is on this host
+    /// and up, no source port is given, and root asks; else the resources alone say it. The exit
+    /// code is 1 where it is Disconnected.
     ConnectivityCheck(ConnectivityCheckArgs),
     /// What there is in a virtual network or subnet, and what belongs to what
     Topology(TopologyArgs),

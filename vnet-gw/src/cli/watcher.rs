@@ -50,7 +50,7 @@ pub(super) fn check(cli: &Cli, args: &ConnectivityCheckArgs) -> Result<Verdict> 
     let check = source::answer(
         cli,
         &args.packet.source,
-        |snapshot| connectivity_check(snapshot, &question),
+        |snapshot| connectivity_check(snapshot, &question, None),
         Request::ConnectivityCheck {
             packet: question.clone(),
         },
@@ -89,8 +89,28 @@ fn hops(check: &Connectivity) -> String {
             issues.collect::<Vec<_>>().join("; "),
         ]);
     }
-    let status = pairs(&[("status", format!("{:?}", check.connection_status))]);
+    let status = pairs(&[
+        ("status", format!("{:?}", check.connection_status)),
+        ("probes", probes(check)),
+    ]);
     format!("{status}\n{}", table.text())
+}
+
+fn probes(check: &Connectivity) -> String {
+    let (Some(sent), Some(failed)) = (check.probes_sent, check.probes_failed) else {
+        return "none: the resources say it".to_owned();
+    };
+    let mut text = format!("{sent} sent, {failed} failed");
+    if let (Some(least), Some(average), Some(most)) = (
+        check.min_latency_in_ms,
+        check.avg_latency_in_ms,
+        check.max_latency_in_ms,
+    ) {
+        text.push_str(&format!(
+            "; {least} ms at least, {average} ms on average, {most} ms at most"
+        ));
+    }
+    text
 }
 
 pub(super) fn show(cli: &Cli, args: &TopologyArgs) -> Result<Verdict> {

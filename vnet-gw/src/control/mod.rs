@@ -41,12 +41,12 @@ pub use view::{counters, effective_routes, effective_security_groups, next_hop, 
 pub use vpn_reply::*;
 pub use watcher_view::{
     FlowQuestion, FlowVerdict, IpProtocol, PacketQuestion, TopologyReply, connectivity_check,
-    ip_flow_verify, topology, why_packet,
+    connectivity_probes, ip_flow_verify, topology, why_packet,
 };
 
 use std::sync::Arc;
 
-use vnet_gw_core::{compile::Image, model::Topology};
+use vnet_gw_core::{compile::Image, model::Topology, watcher::InternetPort};
 
 /// What is in force: answers about resources come from here, without a stop at the daemon's loop.
 #[derive(Clone, Debug, Default)]
@@ -55,4 +55,14 @@ pub struct Snapshot {
     pub image: Arc<Image>,
     /// Whether routes to the internet lead through the host's network stack.
     pub internet: bool,
+}
+
+impl Snapshot {
+    /// The internet port as the data path has it; where nobody tells, as it should be.
+    fn internet_port(&self, ports: Option<&PortList>) -> Option<InternetPort> {
+        match ports {
+            Some(ports) => ports.internet_port(),
+            None => self.internet.then_some(InternetPort::UP),
+        }
+    }
 }

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use vnet_gw_core::effective::{Explanation, NextHopResult, NextHopType};
+use vnet_gw_core::{
+    effective::{Explanation, NextHopResult, NextHopType},
+    watcher::InternetPort,
+};
 
 use super::vpn_reply::VpnCounts;
 
@@ -118,6 +121,19 @@ pub struct PortList {
     pub value: Vec<PortRow>,
 }
 
+impl PortList {
+    /// The internet port, where the instance has one.
+    pub fn internet_port(&self) -> Option<InternetPort> {
+        let row = self.value.iter().find(|row| row.internet)?;
+        let carries = |family: &str| row.carries.iter().any(|one| one == family);
+        Some(InternetPort {
+            up: row.state == "up",
+            v4: carries("IPv4"),
+            v6: carries("IPv6"),
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortRow {
@@ -143,6 +159,9 @@ pub struct PortRow {
     pub reason: Option<String>,
     pub mac_address: String,
     pub addresses: Vec<IpAddr>,
+    /// Of the internet port: `IPv4`, `IPv6`, as far as the host leads there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carries: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     #[serde(rename = "enableIPForwarding")]

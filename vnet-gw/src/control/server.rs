@@ -362,13 +362,7 @@ impl Connection {
                 })
                 .await
             }
-            Request::ConnectivityCheck { packet } => {
-                self.work_out(move |snapshot| {
-                    watcher_view::connectivity_check(&snapshot, &packet)
-                        .map(|check| Response::ConnectivityCheck(Box::new(check)))
-                })
-                .await
-            }
+            Request::ConnectivityCheck { packet } => self.connectivity_check(packet).await,
             Request::Topology { of } => {
                 self.work_out(move |snapshot| {
                     watcher_view::topology(&snapshot, &of).map(Response::Topology)

@@ -8,7 +8,7 @@ use vnet_gw_common::{Counter, verdict::Reason};
 use vnet_gw_core::{
     compile::{ActionImage, TableImage},
     effective::{
-        self, Delivery, EffectiveRouteTable, Explanation, NextHopType,
+        self, Delivery, EffectiveRouteTable, Explanation, NextHopType, is_private,
         precedence::peering_is_global,
     },
     model::{ResourceId, Topology, VirtualNetwork, VirtualNetworkPeering},
@@ -83,10 +83,7 @@ fn outcome(snapshot: &Snapshot, explanation: &Explanation, ports: Option<&PortLi
     let delivery = &explanation.delivery;
     let (Delivery::Endpoint(taker) | Delivery::Appliance { taker, .. }) = delivery else {
         return match delivery {
-            // No internet port exists in this version's data path.
-            Delivery::Internet => {
-                "dropped (next_hop_internet): this host has no internet port".to_owned()
-            }
+            Delivery::Internet => to_internet(snapshot, explanation.destination, ports),
             Delivery::VirtualNetworkGateway { gateway, .. }
             | Delivery::TurnedBack { gateway, .. } => {
                 into_gateway(snapshot, &ResourceId::new(gateway), delivery, ports)
@@ -109,6 +106,25 @@ fn outcome(snapshot: &Snapshot, explanation: &Explanation, ports: Option<&PortLi
             Some(state) => format!("{delivery}; the port is {state}: see `vnet-gw ports`"),
         },
         _ => delivery.to_string(),
+    }
+}
+
+fn to_internet(snapshot: &Snapshot, destination: IpAddr, ports: Option<&PortList>) -> String {
+    match snapshot.internet_port(ports) {
+        None => "dropped (next_hop_internet): this host has no internet port: it is off, or the \
+                 host has no default route"
+            .to_owned(),
+        Some(port) if !port.up => {
+            "dropped (port_down): the internet port is not up: see `vnet-gw ports`".to_owned()
+        }
+        Some(_) if is_private(destination) => {
+            format!("dropped (internet_destination): {destination} is no address of the internet")
+        }
+        Some(port) if !port.carries(destination) => format!(
+            "dropped (next_hop_internet): this host leads nothing to the IPv{} internet",
+            if destination.is_ipv4() { 4 } else { 6 }
+        ),
+        Some(_) => Delivery::Internet.to_string(),
     }
 }
 

@@ -15,7 +15,10 @@ use vnet_gw_core::{
 };
 
 use super::{ErrorCode, ErrorReply, PortList, Snapshot, find_nic, find_subnet, find_vnet};
-use crate::vpn::{VpnStatus, state_name};
+use crate::{
+    probe::ProbeSpec,
+    vpn::{VpnStatus, state_name},
+};
 
 /// What is asked about a packet that a networkInterface sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,10 +185,10 @@ impl Fares for Known<'_> {
     }
 }
 
-fn predictor(snapshot: &Snapshot) -> Predictor<'_> {
+fn predictor<'a>(snapshot: &'a Snapshot, ports: Option<&PortList>) -> Predictor<'a> {
     Predictor::new(&snapshot.topology, CompileOptions::default())
         .with_ports_of(&snapshot.image)
-        .with_internet_port(snapshot.internet)
+        .with_internet_port(snapshot.internet_port(ports))
 }
 
 fn nic_of<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a NetworkInterface, ErrorReply> {
@@ -210,21 +213,31 @@ pub fn why_packet(
         vpn,
     };
     let from = Source::NetworkInterface(&nic.id);
-    why(&predictor(snapshot), from, &packet, &known).map_err(wrong)
+    why(&predictor(snapshot, ports), from, &packet, &known).map_err(wrong)
 }
 
 /// Network Watcher's `connectivityCheck`, by prediction.
 pub fn connectivity_check(
     snapshot: &Snapshot,
     question: &PacketQuestion,
+    ports: Option<&PortList>,
 ) -> Result<Connectivity, ErrorReply> {
     let nic = nic_of(snapshot, &question.network_interface)?;
     let packet = question.packet(nic)?;
     let from = Source::NetworkInterface(&nic.id);
-    let trip = predictor(snapshot)
+    let trip = predictor(snapshot, ports)
         .round_trip(from, &packet)
         .map_err(wrong)?;
     Ok(connectivity(&trip, &packet))
+}
+
+/// The probes that such a check sends, where they can be sent.
+pub fn connectivity_probes(snapshot: &Snapshot, question: &PacketQuestion) -> Option<ProbeSpec> {
+    let nic = nic_of(snapshot, &question.network_interface).ok()?;
+    let packet = question.packet(nic).ok()?;
+    // Probes have ports of their own.
+    let free = question.source_port.is_none();
+    ProbeSpec::of_check(nic, &packet).filter(|_| free)
 }
 
 /// Network Watcher's `ipFlowVerify`.
@@ -269,7 +282,7 @@ pub fn ip_flow_verify(
         }
         (false, _) => packet,
     };
-    let checkpoint = predictor(snapshot).checkpoint(nic, direction, &packet);
+    let checkpoint = predictor(snapshot, None).checkpoint(nic, direction, &packet);
     let decisive = checkpoint.decisive();
     let access = match checkpoint.denied() {
         Some(_) => "Deny",

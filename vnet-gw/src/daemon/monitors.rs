@@ -194,6 +194,7 @@ async fn turn(test: &Test, edges: &Edges) -> Result<ProbeReport, String> {
     let (from, to) = ends(test, &edges.snapshot.borrow().topology)?;
     let spec = ProbeSpec {
         from,
+        source: None,
         to,
         protocol: test.protocol,
         count: PROBES,

@@ -115,12 +115,20 @@ fn source(port: Option<PortStatus>, spec: &ProbeSpec) -> Result<(Interface, IpAd
         )));
     }
     let mut own = port.addresses.iter();
-    let address = own.find(|own| own.is_ipv4() == spec.to.is_ipv4()).copied();
-    let address = address.ok_or_else(|| {
-        conflict(format!(
+    let fits = |own: &&IpAddr| {
+        let wanted = spec.source.is_none_or(|source| source == **own);
+        wanted && own.is_ipv4() == spec.to.is_ipv4()
+    };
+    let address = own.find(fits).copied();
+    let address = address.ok_or_else(|| match spec.source {
+        Some(source) => conflict(format!(
+            "networkInterface {name}: it has no address {source} to send to {} from",
+            spec.to
+        )),
+        None => conflict(format!(
             "networkInterface {name}: it has no address of the family of {}",
             spec.to
-        ))
+        )),
     })?;
     let interface = Interface {
         nic: port.nic,

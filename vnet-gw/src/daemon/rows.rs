@@ -1,6 +1,6 @@
 //! What the data path says of itself, as rows for clients.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use vnet_gw_common::mac_to_u64;
 use vnet_gw_core::security::RuleSetId;
@@ -62,7 +62,19 @@ pub(super) fn ports(ports: Vec<PortStatus>) -> PortList {
     }
 }
 
+fn family(address: &IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
+    }
+    .to_owned()
+}
+
 fn port(port: PortStatus) -> PortRow {
+    let (addresses, carries) = match port.internet {
+        true => (Vec::new(), port.addresses.iter().map(family).collect()),
+        false => (port.addresses, Vec::new()),
+    };
     PortRow {
         network_interface: port.nic.to_string(),
         device: port.device,
@@ -77,7 +89,8 @@ fn port(port: PortStatus) -> PortRow {
             PortState::Up | PortState::DeviceDown | PortState::NoDevice => None,
         },
         mac_address: mac(port.mac),
-        addresses: port.addresses,
+        addresses,
+        carries,
         mtu: port.mtu,
         enable_ip_forwarding: port.ip_forwarding,
         trace_every: port.trace_every,

@@ -518,10 +518,7 @@ impl Ports {
             state: entry.state.clone(),
             warnings: [&entry.warnings[..], &entry.surroundings].concat(),
             mac: entry.image.mac,
-            addresses: match entry.place.internet {
-                true => Vec::new(),
-                false => entry.image.addresses.clone(),
-            },
+            addresses: entry.image.addresses.clone(),
             mtu: entry.mtu,
             gateway: entry.image.gateway && !entry.place.internet,
             internet: entry.place.internet,

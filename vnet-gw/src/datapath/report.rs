@@ -170,6 +170,7 @@ pub struct PortStatus {
     /// Traps of the device or the hook, each with its remedy.
     pub warnings: Vec<String>,
     pub mac: [u8; 6],
+    /// Of the internet port: `0.0.0.0` and `::`, each where it carries that family.
     pub addresses: Vec<IpAddr>,
     /// Largest layer-3 packet, in bytes; `None` without a device.
     pub mtu: Option<u32>,

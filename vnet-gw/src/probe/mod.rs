@@ -1,9 +1,11 @@
 //! Live probes: packets sent as if by a workload, through its port's own program, and what comes back
 //! to the port, seen where captures see it.
 
+mod check;
 mod run;
 mod sink;
 
+pub use check::is_unicast;
 pub use run::{ProbeReport, ProbeSpec, Prober, Ready};
 
 use std::io;

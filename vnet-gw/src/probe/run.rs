@@ -28,6 +28,8 @@ use crate::capture::{Interface, Spec};
 pub struct ProbeSpec {
     /// Of this host.
     pub from: ResourceId,
+    /// One of its own; else the first of the target's family.
+    pub source: Option<IpAddr>,
     pub to: IpAddr,
     pub protocol: Protocol,
     pub count: u16,

@@ -98,14 +98,6 @@ pub enum IssueKind {
     Platform,
 }
 
-/// What live probes came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probed {
-    pub sent: u64,
-    /// Of each that was answered, in milliseconds.
-    pub latencies: Vec<u64>,
-}
-
 /// The check as the resources say it.
 pub fn connectivity(trip: &RoundTrip<'_>, packet: &Packet) -> Connectivity {
     let mut hops: Vec<Hop> = Vec::new();
@@ -220,39 +212,6 @@ pub fn connectivity(trip: &RoundTrip<'_>, packet: &Packet) -> Connectivity {
     }
 }
 
-impl Connectivity {
-    /// Adds what live probes came to, which counts for more than what the resources say. Probes
-    /// that are lost on a path that should carry them are lost in a guest.
-    pub fn probed(&mut self, probed: &Probed) {
-        let answered = probed.latencies.len() as u64;
-        self.probes_sent = Some(probed.sent);
-        self.probes_failed = Some(probed.sent.saturating_sub(answered));
-        self.min_latency_in_ms = probed.latencies.iter().min().copied();
-        self.max_latency_in_ms = probed.latencies.iter().max().copied();
-        self.avg_latency_in_ms = probed.latencies.iter().sum::<u64>().checked_div(answered);
-        if probed.sent == 0 {
-            return;
-        }
-        let expected = self.connection_status == Status::Connected;
-        self.connection_status = match answered {
-            0 => Status::Disconnected,
-            all if all >= probed.sent => Status::Connected,
-            _ => Status::Degraded,
-        };
-        if answered == 0
-            && expected
-            && let Some(last) = self.hops.last_mut()
-        {
-            last.issues.push(Issue {
-                origin: Origin::Local,
-                severity: Severity::Error,
-                kind: IssueKind::GuestFirewall,
-                context: Vec::new(),
-            });
-        }
-    }
-}
-
 /// The ipConfiguration that has the packet's source or destination, else the NIC.
 fn configuration(nic: &NetworkInterface, packet: &Packet) -> String {
     let mut all = nic.ip_configurations.iter();
@@ -321,7 +280,7 @@ fn route(taken: &Taken<'_>) -> Option<Vec<BTreeMap<String, String>>> {
     ])
 }
 
-fn pair(key: &str, value: &str) -> BTreeMap<String, String> {
+pub(super) fn pair(key: &str, value: &str) -> BTreeMap<String, String> {
     let entry = |name: &str, text: &str| (name.to_owned(), text.to_owned());
     BTreeMap::from([entry("key", key), entry("value", value)])
 }

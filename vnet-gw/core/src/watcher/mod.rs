@@ -14,6 +14,7 @@ mod next_hop;
 mod packet;
 mod path;
 mod predictor;
+mod probed;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -21,15 +22,13 @@ mod walk;
 mod why;
 
 pub use checkpoint::{Checkpoint, Decision};
-pub use connectivity::{
-    Connectivity, Hop, HopKind, Issue, IssueKind, Probed, Status, connectivity,
-};
+pub use connectivity::{Connectivity, Hop, HopKind, Issue, IssueKind, Status, connectivity};
 pub use loops::RouteLoop;
 pub use machine::{Machine, machine, machine_of, machines};
 pub use next_hop::next_hop;
 pub use packet::Packet;
 pub use path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, RouteBy, Step, Taken};
-pub use predictor::Predictor;
+pub use predictor::{InternetPort, Predictor};
 pub use topology::{Extent, TopologyResource, topology_view};
 pub use walk::{RoundTrip, Source};
 pub use why::{Arrives, Fares, Unknown, Way, What, Why, WhyOutcome, WhyStep, why};

@@ -31,7 +31,7 @@ use crate::{
 pub struct Predictor<'a> {
     pub(super) topology: &'a Topology,
     pub(super) options: CompileOptions<'a>,
-    pub(super) internet_port: bool,
+    pub(super) internet_port: Option<InternetPort>,
     /// Whose ports are there; else `options` say it.
     image: Option<&'a Image>,
     networks: Vec<Network<'a>>,
@@ -41,6 +41,29 @@ pub struct Predictor<'a> {
     interfaces: FastMap<(usize, IpAddr), &'a NetworkInterface>,
     machines: OnceCell<BTreeMap<ResourceId, Machine<'a>>>,
     pub(super) rule_sets: RefCell<RuleSets<'a>>,
+}
+
+/// How the internet port of an instance fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InternetPort {
+    pub up: bool,
+    /// The families that the host has a route to the internet for.
+    pub v4: bool,
+    pub v6: bool,
+}
+
+impl InternetPort {
+    /// One that carries everything.
+    pub const UP: Self = Self {
+        up: true,
+        v4: true,
+        v6: true,
+    };
+
+    /// Whether the host leads packets to the address.
+    pub fn carries(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
 }
 
 struct Network<'a> {
@@ -89,7 +112,7 @@ impl<'a> Predictor<'a> {
         let mut predictor = Self {
             topology,
             options,
-            internet_port: false,
+            internet_port: None,
             image: None,
             subnets: subnets.collect(),
             interfaces: FastMap::default(),
@@ -124,10 +147,10 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Whether the instance has an internet port; without one a packet whose route says `Internet`
-    /// is dropped, as [`new`](Self::new) has it.
+    /// The instance's internet port; without one a packet whose route says `Internet` is dropped, as
+    /// [`new`](Self::new) has it.
     #[must_use]
-    pub fn with_internet_port(self, internet_port: bool) -> Self {
+    pub fn with_internet_port(self, internet_port: Option<InternetPort>) -> Self {
         Self {
             internet_port,
             ..self

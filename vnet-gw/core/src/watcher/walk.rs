@@ -289,7 +289,14 @@ impl<'a> Predictor<'a> {
             Next::Destination(nic) | Next::Appliance(nic, _) => Element::NetworkInterface(nic),
             Next::Gateway(gateway) => Element::Gateway(gateway),
             Next::Internet => {
+                let stop = |reason: Reason| Err((reason.into(), Because::Route(taken)));
+                if !self.internet_port.is_some_and(|port| port.up) {
+                    return stop(Reason::PortDown);
+                }
                 self.secure(step, packet, &[])?;
+                if !(self.internet_port).is_some_and(|port| port.carries(packet.destination)) {
+                    return stop(Reason::NextHopInternet);
+                }
                 if step.ttl <= 1 {
                     return Err((Reason::TtlExpired.into(), Because::Ttl));
                 }
@@ -490,8 +497,8 @@ impl<'a> Predictor<'a> {
 
     fn to_internet(&self, taken: &Taken<'a>) -> Result<Action<'a>, Stop<'a>> {
         match self.internet_port {
-            true => Ok(Action::Internet),
-            false => Err((Reason::NextHopInternet.into(), Because::Route(*taken))),
+            Some(_) => Ok(Action::Internet),
+            None => Err((Reason::NextHopInternet.into(), Because::Route(*taken))),
         }
     }
 

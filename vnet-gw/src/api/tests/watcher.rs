@@ -1,8 +1,13 @@
 //! Network watchers, virtual machines, and the questions about packets.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use vnet_gw_core::probe::{Answer, Outcome, Statistics};
 
 use super::{Bed, SUBSCRIPTION, Told, network};
+use crate::{control::Asked, probe::ProbeReport};
 
 fn compute(path: &str) -> String {
     format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.Compute/{path}")
@@ -37,7 +42,10 @@ fn nic(subnet: &str, address: &str, tags: Value) -> Value {
 /// V1 10.1.0.0/16 and V2 10.2.0.0/16, peered: web and db in V1/a, far in V2/a. What V1/a sends to
 /// 10.9.0.0/16 goes nowhere.
 async fn bed() -> Bed {
-    let bed = Bed::with_group().await;
+    furnished(Bed::with_group().await).await
+}
+
+async fn furnished(bed: Bed) -> Bed {
     let table = json!({
         "location": "westeurope",
         "properties": {"routes": [{
@@ -211,7 +219,7 @@ async fn next_hops() {
 }
 
 #[tokio::test]
-async fn flows_of_a_nic() {
+async fn flows_are_held_against_the_groups_of_a_nic() {
     let bed = bed().await;
     let flow = async |direction: &str, local: &str, remote: &str| {
         let [local, remote] = [local, remote].map(|end| end.split_once(' ').unwrap());
@@ -234,6 +242,84 @@ async fn flows_of_a_nic() {
     // Without a group everything is allowed, and no rule says so.
     let free = flow("Inbound", "10.1.0.4 22", "192.0.2.1 *").await;
     assert_eq!(free, json!({"access": "Allow"}));
+
+    let said = |access: &str, rule: &str| json!({"access": access, "ruleName": rule});
+    let rule = |name: &str, priority: u16, access: &str, port: &str| {
+        json!({"name": name, "properties": {
+            "priority": priority, "direction": "Inbound", "access": access, "protocol": "Tcp",
+            "sourceAddressPrefix": "*", "sourcePortRange": "*",
+            "destinationAddressPrefix": "*", "destinationPortRange": port,
+        }})
+    };
+    for (name, rules) in [
+        ("of-subnet", json!([rule("no-telnet", 100, "Deny", "23")])),
+        ("of-nic", json!([rule("web", 200, "Allow", "80-443")])),
+    ] {
+        let body = json!({"location": "westeurope", "properties": {"securityRules": rules}});
+        let path = network(&format!("networkSecurityGroups/{name}"));
+        bed.put(&path, body).await.is(201);
+    }
+    let subnet = network("virtualNetworks/V1/subnets/a");
+    let body = json!({"properties": {
+        "addressPrefix": "10.1.0.0/24",
+        "networkSecurityGroup": {"id": network("networkSecurityGroups/of-subnet")},
+    }});
+    bed.put(&subnet, body).await.is(200);
+    let mut web = nic("V1/subnets/a", "10.1.0.4", json!({}));
+    web["properties"]["networkSecurityGroup"] =
+        json!({"id": network("networkSecurityGroups/of-nic")});
+    bed.put(&network("networkInterfaces/web"), web)
+        .await
+        .is(200);
+
+    for (direction, local, remote, access, rule) in [
+        // The subnet's first; it lets in what is from the network.
+        (
+            "Inbound",
+            "10.1.0.4 23",
+            "10.2.0.4 *",
+            "Deny",
+            "securityRules/no-telnet",
+        ),
+        (
+            "Inbound",
+            "10.1.0.4 22",
+            "192.0.2.1 *",
+            "Deny",
+            "defaultSecurityRules/DenyAllInBound",
+        ),
+        (
+            "Inbound",
+            "10.1.0.4 80",
+            "10.2.0.4 *",
+            "Allow",
+            "securityRules/web",
+        ),
+        (
+            "Inbound",
+            "10.1.0.4 22",
+            "10.2.0.4 9",
+            "Allow",
+            "defaultSecurityRules/AllowVnetInBound",
+        ),
+        (
+            "Outbound",
+            "10.1.0.4 *",
+            "10.2.0.4 1",
+            "Allow",
+            "defaultSecurityRules/AllowVnetOutBound",
+        ),
+        (
+            "Outbound",
+            "10.1.0.4 *",
+            "192.0.2.1 1",
+            "Allow",
+            "defaultSecurityRules/AllowInternetOutBound",
+        ),
+    ] {
+        let told = flow(direction, local, remote).await;
+        assert_eq!(told, said(access, rule), "{direction} {local} {remote}");
+    }
 
     for (name, value, told) in [
         ("direction", json!("Sideways"), "one of Inbound, Outbound"),
@@ -352,6 +438,60 @@ async fn connectivity_hop_by_hop() {
             "{body}: {message}"
         );
     }
+}
+
+/// Every probe is answered after 2.4 ms.
+async fn answer_probes(mut asked: mpsc::Receiver<Asked>) {
+    while let Some(asked) = asked.recv().await {
+        let Asked::Probe { spec, answer } = asked else {
+            continue;
+        };
+        let after = Duration::from_micros(2_400);
+        let answered = Outcome::Answered {
+            answer: Answer::Reply,
+            after,
+        };
+        let outcomes = vec![answered; usize::from(spec.count)];
+        let statistics = Statistics::of(&outcomes);
+        let report = ProbeReport {
+            outcomes,
+            statistics,
+        };
+        answer.send(Ok(report)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn probes_are_sent_for_whoever_may_write() {
+    let (questions, asked) = mpsc::channel(1);
+    tokio::spawn(answer_probes(asked));
+    let bed = furnished(Bed::asking(questions).and_group().await).await;
+    let body = json!({
+        "source": {"resourceId": compute("virtualMachines/web")},
+        "destination": {"resourceId": network("networkInterfaces/far"), "port": 80},
+        "protocol": "Http",
+    });
+    let path = watcher("/connectivityCheck");
+    let begun = bed.ask("POST", &path, Some(body.clone())).await;
+    let told = result(&bed, &begun).await;
+    // The resources say otherwise, and the probes count for more.
+    assert_eq!(told["connectionStatus"], "Connected", "{told:#}");
+    assert_eq!(
+        (&told["probesSent"], &told["probesFailed"]),
+        (&json!(10), &json!(0))
+    );
+    for latency in ["minLatencyInMs", "avgLatencyInMs", "maxLatencyInMs"] {
+        assert_eq!(told[latency], 2);
+    }
+    assert_eq!(told["hops"][0]["issues"][0]["severity"], "Warning");
+
+    let begun = bed.ask_as("reader", "POST", &path, Some(body)).await;
+    let url = begun.is(202).header("location");
+    let path = url[url.find("/subscriptions/").unwrap()..].to_owned();
+    let told = bed.ask_as("reader", "GET", &path, None).await;
+    let told = &told.is(200).body;
+    assert_eq!(told["connectionStatus"], "Disconnected", "{told:#}");
+    assert!(told.get("probesSent").is_none() && told.get("avgLatencyInMs").is_none());
 }
 
 #[tokio::test]

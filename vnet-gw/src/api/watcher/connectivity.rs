@@ -1,17 +1,26 @@
-//! `connectivityCheck`: hop by hop, as the resources and the tunnels have it.
+//! `connectivityCheck`: hop by hop, as the resources and the tunnels have it, and what becomes of
+//! probes.
 
 use std::net::IpAddr;
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 use vnet_gw_core::{
     arm::{Live, Target},
     compile::CompileOptions,
     model::{NetworkInterface, ResourceId, Topology},
-    watcher::{Connectivity, Outcome, Packet, Predictor, Source, Status, connectivity},
+    watcher::{
+        Connectivity, InternetPort, Outcome, Packet, Predictor, Source, Status, connectivity,
+    },
 };
 
 use super::question::{self, Question};
-use crate::api::{Answer, Api, Call, Refusal, changes::subscription_of};
+use crate::{
+    api::{Answer, Api, Call, Refusal, changes::subscription_of},
+    control::{Asked, PortList},
+    identity::Permission,
+    probe::ProbeSpec,
+};
 
 /// Where nothing says otherwise: the source's port, of what tries out a connection.
 const SOURCE_PORT: u16 = 49_152;
@@ -25,15 +34,19 @@ impl Api {
     ) -> Answer {
         // Asked for first: a state is not kept while others make new ones.
         let tunnels = self.tunnels().await;
+        let internet = self.internet_port().await;
         let state = self.engine.state();
         let topology = &state.topology;
-        let (nic, packet) = asked(call, topology, question)?;
+        let Asks {
+            nic,
+            packet,
+            any_port,
+        } = asked(call, topology, question)?;
         let options = CompileOptions {
             host_name: self.settings.host.as_deref(),
             ..CompileOptions::default()
         };
-        let predictor =
-            Predictor::new(topology, options).with_internet_port(self.settings.internet);
+        let predictor = Predictor::new(topology, options).with_internet_port(internet);
         let from = Source::NetworkInterface(&nic.id);
         let trip = predictor
             .round_trip(from, &packet)
@@ -48,21 +61,53 @@ impl Api {
                 None => Status::Unknown,
             };
         }
-        let answer: Value = question::shown(&check)?;
-        let work = async move { Ok(Some(answer)) };
+        // Whoever may only look sends no packets.
+        let may = self.may(call, target, Permission::Write, "connectivityCheck/action");
+        let probes = ProbeSpec::of_check(nic, &packet).filter(|_| any_port && may.is_ok());
+        let questions = self.questions.clone();
+        let work = async move {
+            if let Some(probes) = probes
+                && let Some(outcomes) = probes.send(&questions).await
+            {
+                check.probed(packet.destination, &outcomes);
+            }
+            let answer: Value = question::shown(&check).map_err(|refusal| *refusal.error)?;
+            Ok(Some(answer))
+        };
         Ok(self
             .operations
             .begin(call, subscription_of(&target.id), work)
             .both())
     }
+
+    /// As the data path has it; as it should be, where the daemon ends.
+    async fn internet_port(&self) -> Option<InternetPort> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.questions.send(Asked::Ports(answer)).await;
+        let ports: Option<PortList> = match sent {
+            Ok(()) => answered.await.ok(),
+            Err(_) => None,
+        };
+        match ports {
+            Some(ports) => ports.internet_port(),
+            None => self.settings.internet.then_some(InternetPort::UP),
+        }
+    }
 }
 
-/// The NIC that is asked about, and the packet.
+/// What is asked about.
+struct Asks<'t> {
+    nic: &'t NetworkInterface,
+    packet: Packet,
+    /// Nothing is said of the source's port.
+    any_port: bool,
+}
+
 fn asked<'t>(
     call: &Call,
     topology: &'t Topology,
     question: &Question<'_>,
-) -> Result<(&'t NetworkInterface, Packet), Refusal> {
+) -> Result<Asks<'t>, Refusal> {
     let source = question.needed_object("source")?;
     let destination = question.needed_object("destination")?;
     let source_id = ResourceId::new(source.needed("resourceId")?);
@@ -108,7 +153,13 @@ fn asked<'t>(
         Some(_) => question.choice("protocol", &["Tcp", "Http", "Https", "Icmp"])?,
     };
     let usual = match protocol {
-        "Icmp" => return Ok((nic, Packet::icmp(from, to))),
+        "Icmp" => {
+            return Ok(Asks {
+                nic,
+                packet: Packet::icmp(from, to),
+                any_port: true,
+            });
+        }
         "Http" => Some(80),
         "Https" => Some(443),
         _ => None,
@@ -116,9 +167,13 @@ fn asked<'t>(
     let port = port
         .or(usual)
         .ok_or_else(|| question::wrong("destination.port is missing: TCP connects to a port."))?;
-    let source_port = source.optional_port("port")?.unwrap_or(SOURCE_PORT);
-    let packet = Packet::new(Packet::TCP, from, to).with_ports(source_port, port);
-    Ok((nic, packet))
+    let source_port = source.optional_port("port")?;
+    let packet = Packet::new(Packet::TCP, from, to);
+    Ok(Asks {
+        nic,
+        packet: packet.with_ports(source_port.unwrap_or(SOURCE_PORT), port),
+        any_port: source_port.is_none(),
+    })
 }
 
 fn addresses(nic: &NetworkInterface) -> impl Iterator<Item = IpAddr> {

@@ -1,13 +1,13 @@
 //! Questions that send packets.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use vnet_gw_core::probe::Protocol;
 
-use super::{Asked, Connection, ErrorCode, ErrorReply, Request, Response};
+use super::{Asked, Connection, ErrorCode, ErrorReply, Request, Response, is_privileged};
 use crate::{
-    control::{ProbeReply, find_nic},
-    probe::ProbeSpec,
+    control::{PacketQuestion, ProbeReply, connectivity_check, connectivity_probes, find_nic},
+    probe::{ProbeSpec, is_unicast},
 };
 
 impl Connection {
@@ -28,6 +28,7 @@ impl Connection {
             .clone();
         let spec = ProbeSpec {
             from,
+            source: None,
             to: destination,
             protocol: port.map_or(Protocol::Icmp, |port| Protocol::Tcp { port }),
             count,
@@ -44,6 +45,30 @@ impl Connection {
             .await??;
         let reply = ProbeReply::new(&source, destination, &report);
         Ok(Response::Probe(Box::new(reply)))
+    }
+
+    /// By prediction, and for those who may send probes by what becomes of some.
+    pub(super) async fn connectivity_check(
+        &self,
+        question: PacketQuestion,
+    ) -> Result<Response, ErrorReply> {
+        // Without the loop's word the resources still answer.
+        let ports = self.ask(Asked::Ports).await.ok();
+        let (mut check, spec) = self
+            .work_out(move |snapshot| {
+                let check = connectivity_check(&snapshot, &question, ports.as_ref())?;
+                Ok((check, connectivity_probes(&snapshot, &question)))
+            })
+            .await?;
+        if let Some(spec) = spec
+            && self.user.is_some_and(is_privileged)
+        {
+            let to = spec.to;
+            if let Some(outcomes) = spec.send(&self.asked).await {
+                check.probed(to, &outcomes);
+            }
+        }
+        Ok(Response::ConnectivityCheck(Box::new(check)))
     }
 }
 
@@ -73,12 +98,4 @@ fn check(spec: &ProbeSpec) -> Result<(), ErrorReply> {
         return bad(format!("{}: it is no address of a host", spec.to));
     }
     Ok(())
-}
-
-fn is_unicast(address: IpAddr) -> bool {
-    let special = match address {
-        IpAddr::V4(address) => address.is_broadcast(),
-        IpAddr::V6(_) => false,
-    };
-    !(special || address.is_multicast() || address.is_unspecified() || address.is_loopback())
 }

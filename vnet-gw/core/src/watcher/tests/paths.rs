@@ -6,7 +6,7 @@ use crate::{
         Build, appliance, connection_id, hub_and_spokes, ip, net, nic_id, route,
     },
     model::{ConnectionRemote, RouteNextHop, Topology},
-    watcher::{DropReason, Element, Next, Outcome, Packet, Path, Predictor, Source},
+    watcher::{DropReason, Element, InternetPort, Next, Outcome, Packet, Path, Predictor, Source},
 };
 
 /// The path in short: `near -> nva -> far`, or how far it came and the reason why not further.
@@ -420,7 +420,8 @@ fn a_step_says_what_it_took() {
 #[test]
 fn the_internet_where_there_is_a_port_for_it() {
     let t = hub_and_spokes();
-    let predictor = Predictor::new(&t, CompileOptions::default()).with_internet_port(true);
+    let predictor =
+        Predictor::new(&t, CompileOptions::default()).with_internet_port(Some(InternetPort::UP));
     let hub = nic_id("hub");
     let out = |packet: Packet| {
         let path = predictor.predict(Source::NetworkInterface(&hub), &packet);
@@ -429,6 +430,33 @@ fn the_internet_where_there_is_a_port_for_it() {
     assert_eq!(out(packet("10.1.0.4", "192.0.2.1")), "hub -> (internet)");
     assert_eq!(out(packet("fd00:1::4", "2001:db8::1")), "hub -> (internet)");
     assert_eq!(out(packet("10.1.0.4", "10.9.0.1")), "hub -> next_hop_none");
+}
+
+/// As the data path has it: a port that is down is seen before the groups, a family that the host has
+/// no route for after them.
+#[test]
+fn the_internet_as_far_as_its_port_carries() {
+    let t = hub_and_spokes();
+    let hub = nic_id("hub");
+    let out = |port: InternetPort, packet: Packet| {
+        let predictor =
+            Predictor::new(&t, CompileOptions::default()).with_internet_port(Some(port));
+        let path = predictor.predict(Source::NetworkInterface(&hub), &packet);
+        short(&path.unwrap())
+    };
+    let (v4, v6) = (
+        packet("10.1.0.4", "192.0.2.1"),
+        packet("fd00:1::4", "2001:db8::1"),
+    );
+    let port = InternetPort::UP;
+    let only4 = InternetPort { v6: false, ..port };
+    assert_eq!(out(only4, v4), "hub -> (internet)");
+    assert_eq!(out(only4, v6), "hub -> next_hop_internet");
+    let only6 = InternetPort { v4: false, ..port };
+    assert_eq!(out(only6, v4), "hub -> next_hop_internet");
+    assert_eq!(out(only6, v6), "hub -> (internet)");
+    let down = InternetPort { up: false, ..port };
+    assert_eq!(out(down, v4), "hub -> port_down");
 }
 
 /// Only a NIC's own addresses leave, and not for private ones; one hop is all that is left of a TTL
@@ -441,7 +469,8 @@ fn what_does_not_belong_on_the_internet() {
         vec![route("private", "192.168.0.0/16", RouteNextHop::Internet)],
     );
     t.attach("Hub", "Nva", "odd");
-    let predictor = Predictor::new(&t, CompileOptions::default()).with_internet_port(true);
+    let predictor =
+        Predictor::new(&t, CompileOptions::default()).with_internet_port(Some(InternetPort::UP));
     let nva = nic_id("nva");
     let out = |packet: Packet| {
         let path = predictor.predict(Source::NetworkInterface(&nva), &packet);

@@ -121,11 +121,22 @@ fn by_route(
         .map(|other| format!("Connect it: {}.", other.reason));
     let mut advice: Vec<String> = waiting.collect();
     advice.push(match (dropped.reason, taken.source) {
+        (DropReason::DataPath(Reason::NextHopInternet), _) if predictor.internet_port.is_some() => {
+            let family = if packet.destination.is_ipv4() { 4 } else { 6 };
+            format!(
+                "This host leads nothing to the IPv{family} internet: give it a default route (and \
+                 IPv6 forwarding), or send {} elsewhere with a user route or a peering.",
+                packet.destination
+            )
+        }
         (DropReason::DataPath(Reason::NextHopInternet), _) => format!(
-            "This instance has no internet port: turn it on, or send {} elsewhere with a user route \
-             or a peering.",
+            "This instance has no internet port: it is off, or the host has no default route. Turn \
+             it on, or send {} elsewhere with a user route or a peering.",
             packet.destination
         ),
+        (DropReason::DataPath(Reason::PortDown), _) => {
+            "The internet port of this host is not up: see `vnet-gw ports`.".to_owned()
+        }
         (DropReason::DataPath(Reason::InternetSource), _) => format!(
             "Only what a networkInterface sends from its own address is translated to the host's: \
              let the guest of {} translate addresses itself.",

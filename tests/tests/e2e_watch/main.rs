@@ -1,5 +1,7 @@
-//! Packet captures and connection monitors through the API of a whole daemon.
+//! Packet captures, connection monitors and connectivity checks through the API of a whole daemon.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod connectivity;
 
 use std::{fs, io::Write, path::PathBuf, process::Stdio, time::Duration};
 
@@ -50,7 +52,10 @@ fn rest(bed: &Bed, method: &str, path: &str, body: Option<&Value>) -> (bool, Val
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let value = serde_json::from_str(&text).unwrap_or_else(|_| {
+        // What is no answer of the API's.
+        String::from_utf8_lossy(&output.stderr).into()
+    });
     (output.status.success(), value)
 }
 
