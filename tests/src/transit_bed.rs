@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_millis(300);
 
 pub const SITE_PREFIXES: [&str; 2] = ["10.102.0.0/16", "fd00:102::/48"];
-const MACHINE: [&str; 2] = ["10.102.0.4", "fd00:102::4"];
+/// The machine at the site.
+pub const MACHINE: [&str; 2] = ["10.102.0.4", "fd00:102::4"];
 
 /// What a test varies.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +216,7 @@ pub struct TransitBed {
     pub far: Daemon,
     pub swan: StrongSwan,
     workloads: Vec<Workload>,
-    machine: Netns,
+    pub machine: Netns,
     /// Last: it removes what the others run in.
     pub lab: Lab,
 }
