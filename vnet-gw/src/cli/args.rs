@@ -3,36 +3,28 @@
 
 mod api;
 mod capture;
+mod connections;
+mod files;
 mod principal;
+mod run;
 mod template;
 mod watcher;
 
 pub use api::*;
 pub use capture::*;
+pub use connections::*;
+pub use files::*;
 pub use principal::*;
+pub use run::*;
 pub use template::*;
 pub use watcher::*;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use ipnet::IpNet;
-use vnet_gw_common::maps;
-use vnet_gw_core::model::DeployOptions;
 
-use crate::{
-    daemon::{
-        ConfigFiles, DEFAULT_CAPTURES, LogFormat, LogLevel,
-        keys::{KEY_LENGTH, KEY_LONGEST},
-    },
-    datapath::{HookChoice, Instance},
-    worker::EngineChoice,
-};
+use crate::datapath::Instance;
 
 /// Azure's virtual networks on Linux hosts, forwarded by eBPF
 ///
@@ -229,210 +221,6 @@ fn moment(text: &str) -> Result<u64, String> {
 }
 
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// An ARM template that is applied at the start and whenever it changes [default: what the store
-    /// has stays in force]
-    ///
-    /// The resources of the file are the file's: what others change of them lasts until it is read
-    /// again, and what it does not have any more goes. Resources that others made stay.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub deploy: DeployArgs,
-
-    /// Where resources, keys and the audit log are kept [default: /var/lib/vnet-gw/INSTANCE, or with
-    /// --ephemeral nowhere]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-
-    /// Addresses for public IP addresses that name none; may be given several times
-    #[arg(long, value_name = "PREFIX")]
-    pub public_ip_pool: Vec<IpNet>,
-
-    #[command(flatten)]
-    pub api: ApiArgs,
-
-    /// Serve metrics for Prometheus over HTTP here, at /metrics, as in 127.0.0.1:9464 [default: nowhere]
-    ///
-    /// Whoever reaches the address may read them; no secret is among them.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub metrics: Option<SocketAddr>,
-
-    /// Where ports attach: `auto` takes XDP on physical devices and TCX on virtual ones
-    #[arg(long, value_enum, default_value_t)]
-    pub hook: HookArg,
-
-    /// How VPN gateways do their I/O: `gso` with segmentation offloads, `xsk` with AF_XDP, `auto` by
-    /// what the devices can do
-    #[arg(long, value_enum, default_value_t)]
-    pub engine: EngineArg,
-
-    /// What routes with the next hop type Internet lead to: `on` the host's own way there, with its
-    /// addresses as sources; `off` nowhere
-    ///
-    /// `on` makes a pair of devices, an nftables table, and policy routing rules of the instance once
-    /// the host has a route to the internet, and switches net.ipv4.ip_forward on.
-    #[arg(long, value_enum, default_value_t)]
-    pub internet: InternetArg,
-
-    /// Where packet captures that are asked for through the API write their files; the directory is
-    /// not made
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_CAPTURES)]
-    pub capture_dir: PathBuf,
-
-    /// How often the kernel is compared with the configuration
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
-    pub reconcile_interval: Duration,
-
-    /// How many flows security groups may decide about at a time, of IPv4 and of IPv6 each; where
-    /// there are more, rules are asked for every packet of the rest
-    ///
-    /// Each takes about 150 bytes of IPv4 and 170 of IPv6, whether or not there are so many. Takes
-    /// effect when the data path is made; `vnet-gw down` removes one that is there.
-    #[arg(long, value_name = "COUNT", default_value_t = maps::DEFAULT_FLOWS,
-        value_parser = clap::value_parser!(u32).range(i64::from(maps::MIN_FLOWS)..=i64::from(maps::MAX_FLOWS)))]
-    pub flows: u32,
-
-    /// Log flows that security groups decided about to this file, a JSON line for each network
-    /// interface and look, in the shape of Azure's VNet flow logs
-    #[arg(long, value_name = "FILE")]
-    pub flow_log: Option<PathBuf>,
-
-    /// Size in MiB at which the flow log is put aside as FILE.1, FILE.2, …
-    #[arg(long, value_name = "MIB", default_value_t = 100, requires = "flow_log",
-        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
-    pub flow_log_size: u64,
-
-    /// How many such files are kept
-    #[arg(long, value_name = "COUNT", default_value_t = 4, requires = "flow_log",
-        value_parser = clap::value_parser!(u32).range(0..=1_000))]
-    pub flow_log_keep: u32,
-
-    /// Who besides root may use the control socket, but for shared keys [default: `vnet-gw`, if
-    /// there is such a group]
-    #[arg(long, value_name = "GROUP")]
-    pub socket_group: Option<String>,
-
-    /// Take the data path down at the end, and keep nothing unless --state-dir says where
-    #[arg(long)]
-    pub ephemeral: bool,
-
-    /// How log lines look
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub log_format: LogFormat,
-
-    /// What is logged: a level, or levels by module as in `info,vnet_gw::datapath=debug`
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LogLevel,
-}
-
-/// What a template is deployed with.
-#[derive(Clone, Debug, Args)]
-pub struct DeployArgs {
-    /// An ARM parameters file for the template
-    #[arg(long, value_name = "FILE")]
-    pub parameters: Option<PathBuf>,
-
-    /// Subscription in the resources' ids [default: all zeroes]
-    #[arg(long, value_name = "ID")]
-    pub subscription_id: Option<String>,
-
-    /// Resource group in the resources' ids [default: vnet-gw]
-    #[arg(long, value_name = "NAME")]
-    pub resource_group: Option<String>,
-
-    /// Location of the resource group [default: local]
-    #[arg(long, value_name = "REGION")]
-    pub location: Option<String>,
-
-    /// Name of this host, as in the tag `vnet-gw:host` [default: its host name]
-    #[arg(long, value_name = "NAME")]
-    pub host: Option<String>,
-}
-
-impl DeployArgs {
-    /// The files and options of the template at `template`.
-    pub fn files(&self, template: PathBuf) -> ConfigFiles {
-        let default = DeployOptions::default();
-        ConfigFiles {
-            template,
-            parameters: self.parameters.clone(),
-            deploy: DeployOptions {
-                subscription_id: self
-                    .subscription_id
-                    .clone()
-                    .unwrap_or(default.subscription_id),
-                resource_group: self
-                    .resource_group
-                    .clone()
-                    .unwrap_or(default.resource_group),
-                location: self.location.clone().unwrap_or(default.location),
-                ..default
-            },
-            host_name: self.host_name(),
-        }
-    }
-
-    /// What this host is called.
-    pub fn host_name(&self) -> Option<String> {
-        self.host.clone().or_else(|| {
-            let name = nix::unistd::gethostname().ok()?;
-            name.into_string().ok()
-        })
-    }
-}
-
-/// Where resources are looked at.
-#[derive(Debug, Args)]
-pub struct SourceArgs {
-    /// Look at this template instead of asking the daemon
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub deploy: DeployArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct ValidateArgs {
-    /// The ARM template
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-
-    #[command(flatten)]
-    pub deploy: DeployArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct ImportNetcfgArgs {
-    /// The network configuration file (`.xml`, `.netcfg`)
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-
-    /// Write the template here [default: to standard output]
-    #[arg(long, value_name = "TEMPLATE")]
-    pub out: Option<PathBuf>,
-
-    /// Region of virtual networks of which the file says an affinity group only [default: that of
-    /// the resource group which the template is deployed to]
-    #[arg(long, value_name = "REGION")]
-    pub location: Option<String>,
-
-    /// Deploy the template to the running daemon
-    #[arg(long)]
-    pub apply: bool,
-
-    /// The values to supply: an ARM parameters file, or a parameter as NAME=VALUE or NAME=@FILE, which
-    /// takes the value from a file; may be given several times. Shared keys are taken from files only
-    #[arg(short, long, value_name = "FILE|NAME=VALUE", requires = "apply")]
-    pub parameters: Vec<String>,
-
-    #[command(flatten)]
-    pub group: GroupArgs,
-}
-
-#[derive(Debug, Args)]
 pub struct EffectiveRoutesArgs {
     #[command(flatten)]
     pub of: RoutesOf,
@@ -512,17 +300,6 @@ pub struct TraceArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ConnectionsArgs {
-    /// Again and again
-    #[arg(long)]
-    pub watch: bool,
-
-    /// Time between two looks
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = period, requires = "watch")]
-    pub interval: Duration,
-}
-
-#[derive(Debug, Args)]
 pub struct NsgArgs {
     #[command(subcommand)]
     pub command: NsgCommand,
@@ -541,69 +318,6 @@ pub struct NsgShowArgs {
     /// Only this group: its name or id
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct ConnectionArgs {
-    #[command(subcommand)]
-    pub command: ConnectionCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ConnectionCommand {
-    /// Everything about a connection and each of its tunnels
-    Show(ConnectionName),
-    /// Make the tunnels of a connection anew
-    Reset(ConnectionName),
-    /// The shared key of a connection
-    SharedKey(SharedKeyArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ConnectionName {
-    /// The connection: NAME, GROUP/NAME or its id
-    #[arg(value_name = "NAME")]
-    pub name: String,
-}
-
-#[derive(Debug, Args)]
-pub struct SharedKeyArgs {
-    #[command(subcommand)]
-    pub command: SharedKeyCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SharedKeyCommand {
-    /// Print the key
-    Show(ConnectionName),
-    /// Set the key to what is read from standard input, and make the tunnels anew
-    ///
-    /// The first line is the key. It is not taken from the command line, where every process of
-    /// this host could read it.
-    Set(SetKeyArgs),
-    /// Make a new key, print it, and make the tunnels anew
-    Reset(ResetKeyArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct SetKeyArgs {
-    #[command(flatten)]
-    pub connection: ConnectionName,
-
-    /// Read the key from this file instead
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct ResetKeyArgs {
-    #[command(flatten)]
-    pub connection: ConnectionName,
-
-    /// How many characters
-    #[arg(long, value_name = "N", default_value_t = KEY_LENGTH as u16,
-        value_parser = clap::value_parser!(u16).range(1..=KEY_LONGEST as i64))]
-    pub length: u16,
 }
 
 #[derive(Debug, Args)]
@@ -629,55 +343,8 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum HookArg {
-    #[default]
-    Auto,
-    Xdp,
-    Tcx,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum InternetArg {
-    #[default]
-    On,
-    Off,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum EngineArg {
-    #[default]
-    Auto,
-    Gso,
-    Xsk,
-}
-
-impl From<EngineArg> for EngineChoice {
-    fn from(engine: EngineArg) -> Self {
-        match engine {
-            EngineArg::Auto => Self::Auto,
-            EngineArg::Gso => Self::Gso,
-            EngineArg::Xsk => Self::Xsk,
-        }
-    }
-}
-
-impl From<HookArg> for HookChoice {
-    fn from(hook: HookArg) -> Self {
-        match hook {
-            HookArg::Auto => Self::Auto,
-            HookArg::Xdp => Self::Xdp,
-            HookArg::Tcx => Self::Tcx,
-        }
-    }
-}
-
 fn instance(name: &str) -> Result<Instance, String> {
     Instance::new(name).map_err(|error| error.to_string())
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    at_least(text, Duration::from_secs(1))
 }
 
 fn period(text: &str) -> Result<Duration, String> {

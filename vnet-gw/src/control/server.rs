@@ -4,8 +4,10 @@
 //! What follows from the snapshot is worked out on a thread of its own ([`spawn_blocking`]); what
 //! only the daemon's loop knows is asked of it by [`Asked`].
 
+mod asked;
 mod capture;
 mod probe;
+mod stream;
 mod vpn;
 
 use std::{
@@ -24,23 +26,19 @@ use tokio::{
     },
     sync::{Semaphore, mpsc, oneshot, watch},
     task::spawn_blocking,
-    time::{Instant, interval_at, timeout},
+    time::timeout,
 };
-use vnet_gw_core::model::ResourceId;
 use zeroize::Zeroizing;
 
+pub use self::asked::{Asked, TraceEnd, TraceFeed};
+use self::stream::{ENDS, hung_up};
 use super::{
-    CaptureQuestion, CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, MonitorQuestion, PortList,
-    Request, RequestLine, Response, ResponseLine, SecurityRuleList, Snapshot, Status, TracedPacket,
-    VERSION, find_nic, view, watcher_view,
+    CounterFilter, ErrorCode, ErrorReply, MAX_REQUEST, MonitorQuestion, Request, RequestLine,
+    Response, ResponseLine, Snapshot, VERSION, view, watcher_view,
 };
 use crate::{
-    datapath::{Counters, MeterReading},
     engine::Engine,
     metering::{Metering, UsageError},
-    metrics::Collector,
-    probe::{ProbeReport, ProbeSpec},
-    vpn::Question,
 };
 
 /// Connections served at once; more wait to be accepted.
@@ -52,58 +50,8 @@ const SLOW: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(5);
 /// How long clients have to read that the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Why a stream is over when the loop is.
-const ENDS: &str = "the daemon ends";
-/// Packets of a trace that wait for a slow client, before some are left out.
-const TRACE_QUEUE: usize = 256;
 /// No answer with a key is longer: an id of 500 characters, and a key of 128 that are all escaped.
 const KEY_ANSWER: usize = 2048;
-const WATCH_AT_LEAST: Duration = Duration::from_millis(100);
-
-/// A question to the daemon's loop, with where the answer goes.
-#[derive(Debug)]
-pub enum Asked {
-    Status(oneshot::Sender<Status>),
-    Ports(oneshot::Sender<PortList>),
-    /// With the seconds since the daemon started.
-    Counters(oneshot::Sender<Result<(Counters, f64), ErrorReply>>),
-    Trace {
-        nic: ResourceId,
-        every: u32,
-        feed: TraceFeed,
-        answer: oneshot::Sender<Result<(), ErrorReply>>,
-    },
-    /// A client's feed is closed: what nobody wants is not traced.
-    TraceGone,
-    SecurityRules(oneshot::Sender<SecurityRuleList>),
-    /// Of packet captures.
-    Capture(CaptureQuestion),
-    Probe {
-        spec: Box<ProbeSpec>,
-        answer: oneshot::Sender<Result<ProbeReport, ErrorReply>>,
-    },
-    Monitor(MonitorQuestion),
-    /// For the VPN side.
-    Vpn(Question),
-    /// What was handed over from one VNet into another.
-    Meters(oneshot::Sender<Result<Vec<MeterReading>, ErrorReply>>),
-    /// What these, by their `born`, have counted is in the store.
-    MetersSettled(Vec<u64>),
-    /// What the loop and the data path count.
-    Metrics(oneshot::Sender<Vec<Box<dyn Collector>>>),
-}
-
-/// Where traced packets go. The client is gone once it is closed.
-pub type TraceFeed = mpsc::Sender<Result<TracedPacket, TraceEnd>>;
-
-/// What a feed carries besides packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TraceEnd {
-    /// So many packets were left out; the trace goes on.
-    Lost(u64),
-    /// The trace is over, and why.
-    Over(String),
-}
 
 /// Serves one instance's socket until it is dropped, which removes it.
 #[derive(Debug)]
@@ -413,86 +361,6 @@ impl Connection {
         })
     }
 
-    async fn watch(&mut self, filter: CounterFilter, every: Duration) -> io::Result<()> {
-        let mut ticks = interval_at(Instant::now(), every.max(WATCH_AT_LEAST));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => match self.counters(filter.clone()).await {
-                    Ok(answer) => self.send(answer).await?,
-                    Err(error) if error.code == ErrorCode::Ending => {
-                        return self.send(Response::End(ENDS.to_owned())).await;
-                    }
-                    Err(error) => return self.refuse(error).await,
-                },
-                () = self.asked.closed() => {
-                    return self.send(Response::End(ENDS.to_owned())).await;
-                }
-                () = hung_up(&mut self.reader) => return Ok(()),
-            }
-        }
-    }
-
-    async fn trace(&mut self, name: &str, every: u32, count: Option<u64>) -> io::Result<()> {
-        if every == 0 {
-            let error = ErrorReply::new(ErrorCode::BadRequest, "every: 1 or more");
-            return self.refuse(error).await;
-        }
-        let found = find_nic(&self.snapshot.borrow().topology, name).cloned();
-        let nic = match found {
-            Ok(nic) => nic,
-            Err(error) => return self.refuse(ErrorReply::new(ErrorCode::Name, error)).await,
-        };
-        let (feed, mut packets) = mpsc::channel(TRACE_QUEUE);
-        let started = self
-            .ask(|answer| Asked::Trace {
-                nic,
-                every,
-                feed,
-                answer,
-            })
-            .await;
-        match started {
-            Ok(Ok(())) => self.send(Response::Tracing).await?,
-            Ok(Err(error)) | Err(error) => return self.refuse(error).await,
-        }
-        let outcome = self.follow(&mut packets, count).await;
-        // Closed before the loop is told, so that it sees that nobody listens.
-        drop(packets);
-        // Only a loop that is gone does not take it.
-        let _ = self.asked.send(Asked::TraceGone).await;
-        outcome
-    }
-
-    async fn follow(
-        &mut self,
-        packets: &mut mpsc::Receiver<Result<TracedPacket, TraceEnd>>,
-        count: Option<u64>,
-    ) -> io::Result<()> {
-        let mut told = 0;
-        loop {
-            let message = tokio::select! {
-                message = packets.recv() => message,
-                () = hung_up(&mut self.reader) => return Ok(()),
-            };
-            match message {
-                Some(Ok(mut packet)) => {
-                    told += 1;
-                    packet.number = told;
-                    self.send(Response::Packet(packet)).await?;
-                }
-                Some(Err(TraceEnd::Lost(packets))) => self.send(Response::Lost(packets)).await?,
-                Some(Err(TraceEnd::Over(why))) => return self.send(Response::End(why)).await,
-                None => return self.send(Response::End(ENDS.to_owned())).await,
-            }
-            if count.is_some_and(|count| told >= count) {
-                return self
-                    .send(Response::End(format!("{told} packets traced")))
-                    .await;
-            }
-        }
-    }
-
     /// Asks the daemon's loop.
     async fn ask<T>(
         &self,
@@ -549,12 +417,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Returns when the client closes its end, or says something where it should listen.
-async fn hung_up(reader: &mut BufReader<OwnedReadHalf>) {
-    // Whatever comes, the stream is over: an error says no less than an end of file.
-    let _ = reader.fill_buf().await;
 }
 
 fn read(line: &[u8]) -> Result<Request, ErrorReply> {

@@ -1,26 +1,23 @@
 //! The way of one packet, in the data path's order: destination, source, route, next hop, endpoint,
 //! port, security groups, TTL.
 
+mod action;
+mod guest;
+mod tunnel;
+
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use vnet_gw_common::verdict::Reason;
 
+use self::{action::Action, guest::Guest, tunnel::Tunnel};
 use super::{
     packet::Packet,
-    path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, RouteBy, Step, Taken},
+    path::{Because, DropReason, Dropped, Element, Next, Outcome, Path, Step},
     predictor::{Home, Predictor},
 };
 use crate::{
-    effective::{
-        Appliance, EffectiveError, is_private, is_routable,
-        precedence::{Origin as RouteOrigin, connected_peerings},
-        resolve_appliance,
-    },
-    model::{
-        Connection, ConnectionRemote, Direction, NetworkInterface, ResourceId, RouteNextHop,
-        UsedGateway, VirtualNetworkGateway, VirtualNetworkPeering, transit,
-    },
+    effective::{EffectiveError, is_private, is_routable},
+    model::{Direction, NetworkInterface, ResourceId, UsedGateway, VirtualNetworkPeering},
 };
 
 /// Where a packet comes from.
@@ -54,15 +51,6 @@ enum Origin {
     Own,
     SameVnet,
     Elsewhere,
-}
-
-/// What a route's action asks for.
-struct Hop<'a> {
-    vnet: usize,
-    address: IpAddr,
-    /// The peering back, of the VNet that the packet goes to, where it crosses one.
-    crosses: Option<&'a VirtualNetworkPeering>,
-    appliance: bool,
 }
 
 /// Where the packet is handed over to.
@@ -372,287 +360,6 @@ impl<'a> Predictor<'a> {
             None => Origin::Elsewhere,
         })
     }
-
-    fn action(
-        &self,
-        at: Element<'a>,
-        home: &Home<'a>,
-        taken: &Taken<'a>,
-        packet: &Packet,
-    ) -> Result<Action<'a>, Stop<'a>> {
-        let own = Hop {
-            vnet: home.vnet,
-            address: packet.destination,
-            crosses: None,
-            appliance: false,
-        };
-        let to_peer = |peering: &'a VirtualNetworkPeering| {
-            // A peering that is `Connected` has its other side.
-            let (vnet, back) = self.across(home.vnet, peering)?;
-            if !self.topology.takes_part(home.subnet, peering) {
-                return None;
-            }
-            // What came out of a tunnel is forwarded by nobody for whom the gateway is (A24).
-            let gateway = matches!(at, Element::Gateway(_));
-            let crosses = Some(back).filter(|back| !(gateway && transit::carries(peering, back)));
-            Some(Action::Hop(Hop {
-                vnet,
-                crosses,
-                ..own
-            }))
-        };
-        let nowhere = |reason: Reason| (reason.into(), Because::Route(*taken));
-        match taken.source {
-            RouteBy::System(origin) => match origin {
-                RouteOrigin::VirtualNetwork => Ok(Action::Hop(own)),
-                RouteOrigin::Peering { peering, .. } => {
-                    to_peer(peering).ok_or_else(|| nowhere(Reason::NextHopNone))
-                }
-                RouteOrigin::Gateway { .. } => self.to_gateway(at, home, taken),
-                RouteOrigin::Internet => self.to_internet(taken),
-                RouteOrigin::Reserved => Err(nowhere(Reason::NextHopNone)),
-            },
-            RouteBy::User(_, route) => match route.next_hop {
-                RouteNextHop::VirtualNetworkGateway => self.to_gateway(at, home, taken),
-                RouteNextHop::VnetLocal => {
-                    match self.peering_containing(home.vnet, route.address_prefix) {
-                        Some(peering) => {
-                            to_peer(peering).ok_or_else(|| nowhere(Reason::NextHopNone))
-                        }
-                        None => Ok(Action::Hop(own)),
-                    }
-                }
-                RouteNextHop::Internet => self.to_internet(taken),
-                RouteNextHop::VirtualAppliance(address) => self.to_appliance(home, taken, address),
-                RouteNextHop::None => Err(nowhere(Reason::NextHopNone)),
-            },
-        }
-    }
-
-    /// The VNet at the other end of a peering, and its peering back.
-    fn across(
-        &self,
-        vnet: usize,
-        peering: &VirtualNetworkPeering,
-    ) -> Option<(usize, &'a VirtualNetworkPeering)> {
-        let remote = self.number(&peering.remote_virtual_network)?;
-        let own = self.vnet(vnet)?;
-        let mut peerings = self.vnet(remote)?.peerings.values();
-        let back = peerings.find(|back| back.remote_virtual_network == own.id)?;
-        Some((remote, back))
-    }
-
-    /// Rule B9.
-    fn to_appliance(
-        &self,
-        home: &Home<'a>,
-        taken: &Taken<'a>,
-        address: IpAddr,
-    ) -> Result<Action<'a>, Stop<'a>> {
-        let Some(vnet) = self.vnet(home.vnet) else {
-            return Err((Reason::NoRoute.into(), Because::NoRoute));
-        };
-        let peerings = connected_peerings(self.topology, vnet).map(|(peering, _)| peering);
-        let find = |vnet: &ResourceId, address| self.owner(self.number(vnet)?, address);
-        let found = resolve_appliance(address, taken.prefix, &vnet.id, peerings, find);
-        let unreachable = || {
-            let because = Because::Appliance(*taken, address, found);
-            (Reason::ApplianceUnreachable.into(), because)
-        };
-        let Appliance::Found { vnet, peering, .. } = found else {
-            return Err(unreachable());
-        };
-        let number = self.number(vnet).ok_or_else(unreachable)?;
-        if peering.is_some_and(|peering| !self.topology.takes_part(home.subnet, peering)) {
-            return Err(unreachable());
-        }
-        let crosses = peering.and_then(|peering| self.across(home.vnet, peering));
-        Ok(Action::Hop(Hop {
-            vnet: number,
-            address,
-            crosses: crosses.map(|(_, back)| back),
-            appliance: true,
-        }))
-    }
-
-    fn to_gateway(
-        &self,
-        at: Element<'a>,
-        home: &Home<'a>,
-        taken: &Taken<'a>,
-    ) -> Result<Action<'a>, Stop<'a>> {
-        // What came out of a tunnel goes into none.
-        let to = self.gateway(home.vnet).filter(|_| match at {
-            Element::Gateway(_) => false,
-            Element::NetworkInterface(_) => true,
-        });
-        let to = to.filter(|used| {
-            let own = self.vnet(home.vnet).filter(|_| used.transit.is_some());
-            let side = own.and_then(|own| transit::peering(own, &used.gateway.virtual_network));
-            side.is_none_or(|side| self.topology.takes_part(home.subnet, side))
-        });
-        to.map(Action::Gateway)
-            .ok_or((Reason::NextHopGateway.into(), Because::Route(*taken)))
-    }
-
-    fn to_internet(&self, taken: &Taken<'a>) -> Result<Action<'a>, Stop<'a>> {
-        match self.internet_port {
-            Some(_) => Ok(Action::Internet),
-            None => Err((Reason::NextHopInternet.into(), Because::Route(*taken))),
-        }
-    }
-
-    fn endpoint(
-        &self,
-        taken: &Taken<'a>,
-        hop: &Hop<'a>,
-        origin: Origin,
-        packet: &Packet,
-    ) -> Result<Next<'a>, Stop<'a>> {
-        forwarded(hop.crosses, origin)?;
-        match self.owner(hop.vnet, hop.address) {
-            Some(nic) if hop.appliance && !has(nic, packet.destination) => {
-                Ok(Next::Appliance(nic, hop.address))
-            }
-            Some(nic) => Ok(Next::Destination(nic)),
-            None => {
-                let vnet = self.vnet(hop.vnet).map(|vnet| &vnet.id);
-                let because = vnet.map_or(Because::NoRoute, |vnet| Because::Nobody(*taken, vnet));
-                Err((Reason::EndpointUnreachable.into(), because))
-            }
-        }
-    }
-
-    /// What the guest of an appliance does with a packet that is not for the NIC it came in by.
-    fn guest(&self, nic: &'a NetworkInterface, packet: &Packet, ttl: u8) -> Guest<'a> {
-        let machine = self.machine_of(nic);
-        let own = || machine.into_iter().flat_map(|machine| &machine.interfaces);
-        if let Some(owner) = own().find(|nic| has(nic, packet.destination)) {
-            return Guest::Takes(owner);
-        }
-        if ttl <= 1 {
-            return Guest::Drops;
-        }
-        let connected = |nic: &NetworkInterface| {
-            let configurations = nic.ip_configurations.iter();
-            let homes = configurations.filter_map(|one| self.home(&one.subnet));
-            let prefixes = homes.flat_map(|home| &home.subnet.address_prefixes);
-            let host = IpNet::from(packet.destination);
-            prefixes
-                .filter(|prefix| prefix.contains(&host))
-                .map(IpNet::prefix_len)
-                .max()
-        };
-        let out = own().filter_map(|nic| Some((connected(nic)?, *nic)));
-        let out = out.max_by_key(|(length, out)| (*length, out.id == nic.id));
-        Guest::Sends(out.map_or(nic, |(_, out)| out))
-    }
-
-    /// The gateway chooses the connection by the longest remote prefix, whichever route led to it.
-    /// What is for none, and on the gateway's own side, it turns back.
-    fn tunnel(
-        &self,
-        gateway: &'a VirtualNetworkGateway,
-        packet: &Packet,
-    ) -> Result<Tunnel<'a>, Stop<'a>> {
-        let Some(connection) = self.connection(gateway, packet.destination) else {
-            let behind = self.behind(gateway);
-            return if behind.iter().any(|p| p.contains(&packet.destination)) {
-                Ok(Tunnel::Back)
-            } else {
-                Err((DropReason::NoTunnel, Because::NoConnection(gateway)))
-            };
-        };
-        if !self.selected(gateway, connection, packet.source, packet.destination) {
-            return Err((DropReason::NoTunnel, Because::Selectors(connection)));
-        }
-        let ConnectionRemote::VirtualNetworkGateway(remote) = &connection.remote else {
-            return Ok(Tunnel::Into(connection));
-        };
-        let remote = self.topology.virtual_network_gateways.get(remote);
-        let back = self.topology.connection_back(connection);
-        Ok(match remote.zip(back) {
-            Some((remote, back)) if self.is_here(Element::Gateway(remote)) => {
-                Tunnel::Through(remote, back)
-            }
-            _ => Tunnel::Into(connection),
-        })
-    }
-
-    /// The prefixes on the gateway's own side.
-    fn behind(&self, gateway: &VirtualNetworkGateway) -> Vec<IpNet> {
-        let vnet = self.topology.virtual_networks.get(&gateway.virtual_network);
-        let behind = vnet
-            .into_iter()
-            .flat_map(|vnet| self.topology.behind_gateway(vnet));
-        behind.flat_map(|(_, prefixes)| prefixes).copied().collect()
-    }
-
-    /// The connection of the gateway that the address is behind.
-    fn connection(
-        &self,
-        gateway: &VirtualNetworkGateway,
-        address: IpAddr,
-    ) -> Option<&'a Connection> {
-        let connections = self.topology.connections_of(&gateway.id);
-        let prefixes = connections.flat_map(|connection| {
-            let prefixes = connection.remote_prefixes.iter();
-            prefixes.map(move |prefix| (prefix, connection))
-        });
-        prefixes
-            .filter(|(prefix, _)| prefix.contains(&address))
-            .min_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix_len()))
-            .map(|(_, connection)| connection)
-    }
-
-    fn selected(
-        &self,
-        gateway: &VirtualNetworkGateway,
-        connection: &Connection,
-        local: IpAddr,
-        remote: IpAddr,
-    ) -> bool {
-        let [locals, remotes] = connection.selectors(&self.behind(gateway));
-        let within = |prefixes: &[IpNet], address| prefixes.iter().any(|p| p.contains(&address));
-        within(&locals, local) && within(&remotes, remote)
-    }
-
-    /// An inner packet leaves a tunnel only if its source routes back into the same connection, and
-    /// fits the traffic selectors.
-    fn leaves_tunnel(
-        &self,
-        gateway: &'a VirtualNetworkGateway,
-        connection: &'a Connection,
-        packet: &Packet,
-    ) -> Result<(), Stop<'a>> {
-        if !self.selected(gateway, connection, packet.destination, packet.source) {
-            return Err((DropReason::OutsideSelectors, Because::Selectors(connection)));
-        }
-        match self.connection(gateway, packet.source) {
-            Some(found) if found.id == connection.id => Ok(()),
-            _ => Err((DropReason::OutsideSelectors, Because::NotBehind(connection))),
-        }
-    }
-}
-
-enum Action<'a> {
-    Hop(Hop<'a>),
-    Gateway(UsedGateway<'a>),
-    Internet,
-}
-
-enum Guest<'a> {
-    Takes(&'a NetworkInterface),
-    Sends(&'a NetworkInterface),
-    Drops,
-}
-
-enum Tunnel<'a> {
-    Into(&'a Connection),
-    /// Into none: to the gateway's own side, by the routes of GatewaySubnet.
-    Back,
-    /// It ends at another gateway of this host, as this connection of that.
-    Through(&'a VirtualNetworkGateway, &'a Connection),
 }
 
 /// `allowForwardedTraffic` of the peering `back` that is crossed, the other VNet's.
