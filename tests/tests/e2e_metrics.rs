@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::UdpSocket,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -11,7 +12,10 @@ use std::{
 
 use serde_json::Value;
 use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
-use vnet_gw_lab::probe::{frame::udp_frame, tcp};
+use vnet_gw_lab::{
+    probe::{frame::udp_frame, tcp},
+    template::{Nic, SecurityRule, Template},
+};
 use vnet_gw_tests::{
     bed::{Bed, Hook},
     metrics::{ADDRESS, Scrape, ask},
@@ -115,12 +119,15 @@ fn two_regions_are_measured_and_the_dashboard_asks_for_what_there_is() {
     let own = scrape.sum("process_resident_memory_bytes", &[]).unwrap();
     assert!(own > 1e6, "{own}");
 
-    let known: BTreeSet<&str> = scrape
-        .families
-        .iter()
-        .flat_map(|family| &family.samples)
-        .map(|sample| sample.name.as_str())
-        .collect();
+    // Families without samples count: there is no security rule here.
+    let samples = scrape.families.iter().flat_map(|family| &family.samples);
+    let mut known: BTreeSet<String> = samples.map(|sample| sample.name.clone()).collect();
+    for family in &scrape.families {
+        known.insert(match family.kind.as_str() {
+            "counter" => format!("{}_total", family.name),
+            _ => family.name.clone(),
+        });
+    }
     let dashboard = dashboard();
     let mut asked = BTreeSet::new();
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -135,12 +142,117 @@ fn two_regions_are_measured_and_the_dashboard_asks_for_what_there_is() {
             let names = names(query);
             assert!(!names.is_empty(), "{title}: {query}");
             for name in names {
-                assert!(known.contains(name.as_str()), "{title}: there is no {name}");
+                assert!(known.contains(&name), "{title}: there is no {name}");
                 asked.insert(name);
             }
         }
     }
     assert!(asked.len() > 30, "{asked:?}");
+}
+
+/// `web` may ask `db` at port 5353 of UDP, and nowhere else.
+fn guarded() -> Template {
+    let rule = |name, access, protocol, ports| SecurityRule {
+        name,
+        direction: "Inbound",
+        access,
+        protocol,
+        ports,
+    };
+    let rules = [
+        rule("Dns", "Allow", "Udp", "5353"),
+        rule("Nothing", "Deny", "*", "*"),
+    ];
+    let mut template = Template::new();
+    template
+        .security_group("served", "eastus", false, &rules)
+        .vnet("VNet1", "eastus", &["10.1.0.0/16"])
+        .subnet("VNet1", "FrontEnd", &["10.1.0.0/24"], None);
+    for (name, address) in [("web", "10.1.0.4"), ("db", "10.1.0.5")] {
+        template.nic(&Nic {
+            name,
+            subnet: "VNet1/FrontEnd",
+            addresses: &[address],
+            device: name,
+            forwarding: false,
+        });
+    }
+    template.secure("db", Some("served"));
+    template
+}
+
+#[test]
+fn rules_and_flows_are_counted_and_a_full_table_shows() {
+    const ROOM: u32 = 64;
+    const ASKED: u32 = 100;
+    let room = ROOM.to_string();
+    let args = [&ARGS[..], &["--flows", &room]].concat();
+    let bed = Bed::start_with(&guarded(), Hook::Tcx, &args, |_, _| Ok(())).unwrap();
+    let socket = |name: &str, port: u16| {
+        let workload = bed.workload(name);
+        let address = workload.ipv4().unwrap();
+        let socket = workload.netns.enter(|| UdpSocket::bind((address, port)));
+        let socket = socket.unwrap().unwrap();
+        let patience = Some(Duration::from_secs(5));
+        socket.set_read_timeout(patience).unwrap();
+        socket
+    };
+    let (serves, closed) = (socket("db", 5353), socket("db", 5354));
+    let mut heard = [0; 16];
+    // Each comes about with its answer, as long as there is room.
+    let asking: Vec<UdpSocket> = (0..ASKED)
+        .map(|_| {
+            let asks = socket("web", 0);
+            asks.send_to(b"who?", serves.local_addr().unwrap()).unwrap();
+            let (_, from) = serves.recv_from(&mut heard).unwrap();
+            serves.send_to(b"me", from).unwrap();
+            asks.recv_from(&mut heard).unwrap();
+            asks
+        })
+        .collect();
+    for asks in &asking[..7] {
+        asks.send_to(b"who?", closed.local_addr().unwrap()).unwrap();
+    }
+    bed.wait(|| Ok(bed.counted("nsg_inbound")? == 7)).unwrap();
+
+    let hits = |scrape: &Scrape, rule: &str, access: &str| {
+        let labels = [
+            ("network_security_group", "vnet-gw/served"),
+            ("direction", "Inbound"),
+            ("rule", rule),
+            ("access", access),
+        ];
+        scrape
+            .sum("vnet_gw_security_rule_hits_total", &labels)
+            .unwrap()
+    };
+    let flows = |scrape: &Scrape, name: &str, family: &str, state: &str| {
+        let labels = [("family", family), ("state", state)];
+        scrape.sum(name, &labels).unwrap()
+    };
+    // The tables are looked at every few seconds.
+    let mut scrape = Scrape::of(&bed.host).unwrap();
+    bed.wait(|| {
+        scrape = Scrape::of(&bed.host)?;
+        Ok(flows(&scrape, "vnet_gw_flows", "ipv4", "established") > 0.0)
+    })
+    .unwrap();
+    assert_eq!(scrape.wrong, [""; 0]);
+    assert_eq!(hits(&scrape, "Dns", "Allow"), f64::from(ASKED));
+    assert_eq!(hits(&scrape, "Nothing", "Deny"), 7.0);
+    assert_eq!(hits(&scrape, "DenyAllInBound", "Deny"), 0.0);
+    let found = |name, family| flows(&scrape, name, family, "established");
+    assert_eq!(found("vnet_gw_flows_limit", "ipv4"), f64::from(ROOM));
+    assert_eq!(found("vnet_gw_flows", "ipv4"), f64::from(ROOM));
+    assert_eq!(found("vnet_gw_flows", "ipv6"), 0.0);
+    let full = [("reason", "flow_table_full")];
+    let slow = scrape.sum("vnet_gw_slow_packets_total", &full).unwrap();
+    assert_eq!(slow, f64::from(ASKED - ROOM));
+    // Whoever found no room goes on.
+    let last = asking.last().unwrap();
+    last.send_to(b"still?", serves.local_addr().unwrap())
+        .unwrap();
+    assert_eq!(serves.recv_from(&mut heard).unwrap().0, 6);
 }
 
 #[test]

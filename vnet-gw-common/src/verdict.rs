@@ -2,7 +2,7 @@
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $kind:ident;)+) => {
-        /// Why a packet was not forwarded: dropped, or answered by the fabric.
+        /// Why a packet left the fast path: dropped, answered by the fabric, or forwarded slowly.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -23,22 +23,30 @@ macro_rules! reasons {
                 match self { $(Self::$name => concat!($($doc),+),)+ }
             }
 
-            /// Whether the counted packet was lost (else it was answered).
+            /// Whether the counted packet was lost.
             pub const fn is_drop(self) -> bool {
                 matches!(self.kind(), Kind::Drop)
             }
 
-            const fn kind(self) -> Kind {
+            /// What became of the counted packet.
+            pub const fn kind(self) -> Kind {
                 match self { $(Self::$name => Kind::$kind,)+ }
             }
         }
     };
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// What became of the packets that a reason counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Lost.
     Drop,
+    /// Answered by the fabric.
     Answer,
+    /// Dropped under a reason of its own; the answer that was due was held back.
+    NotSent,
+    /// Forwarded, by a slower way.
+    Slow,
 }
 
 reasons! {
@@ -105,7 +113,9 @@ reasons! {
     /// ICMP fragmentation needed (ICMPv6 packet too big), sent.
     SentTooBig = "sent_too_big", Answer;
     /// ICMP errors not sent because the port was over its rate.
-    IcmpRateLimited = "icmp_rate_limited", Answer;
+    IcmpRateLimited = "icmp_rate_limited", NotSent;
+    /// Packets that security groups admitted and whose flow found no room in the full flow table: forwarded, without the shortcut of a flow that came about.
+    FlowTableFull = "flow_table_full", Slow;
 }
 
 /// Entries of the reasons map; room for reasons of later versions.

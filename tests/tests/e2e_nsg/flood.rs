@@ -45,6 +45,7 @@ fn a_full_table_asks_rules_instead_of_dropping() {
         }
         bed.wait(|| Ok(flows(&bed, "established") > 0)).unwrap();
         assert!(flows(&bed, "established") <= 64, "{hook:?}");
+        assert!(bed.counted("flow_table_full").unwrap() >= 300 - 64);
         let other = udp(&bed, "db", far, SERVED + 1);
         assert!(!arrives(&all[0], &other, b"who?", SILENCE), "{hook:?}");
     });

@@ -11,7 +11,7 @@ use super::{
     layer4::{ACK, FIN, RST, SYN},
     rules,
 };
-use crate::maps::VG_SECURITY;
+use crate::{maps::VG_SECURITY, refuse};
 
 /// What stands under a packet's key among the flows that came about.
 #[repr(u32)]
@@ -196,6 +196,11 @@ fn advance<F: Flows>(flow: &mut Flow, question: &Question<F>) -> u32 {
             F::forget_half_open(&question.key);
         } else {
             flow.timeout = HALF_OPEN_TIMEOUT;
+            refuse::count(
+                Reason::FlowTableFull as u32,
+                question.packets,
+                question.bytes,
+            );
         }
     }
     0

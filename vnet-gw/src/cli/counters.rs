@@ -123,6 +123,7 @@ fn text(now: &CounterTable, before: Option<&CounterTable>) -> String {
         let outcome = match row.outcome {
             Outcome::Dropped => "dropped",
             Outcome::Answered => "answered",
+            Outcome::Forwarded => "forwarded",
             Outcome::NotSent => "not sent",
         };
         let mut cells = vec![

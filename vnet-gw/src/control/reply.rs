@@ -279,4 +279,6 @@ pub enum Outcome {
     Answered,
     /// An answer that was due.
     NotSent,
+    /// By a slower way.
+    Forwarded,
 }

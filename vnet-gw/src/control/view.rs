@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vnet_gw_common::{Counter, verdict::Reason};
+use vnet_gw_common::{Counter, verdict::Kind};
 use vnet_gw_core::{
     compile::{ActionImage, TableImage},
     effective::{
@@ -235,12 +235,11 @@ pub fn counters(
         .filter(|(_, counter)| filter.zero || counter.packets > 0);
     let reasons = reasons.map(|(reason, counter)| ReasonCounter {
         reason: reason.name().to_owned(),
-        outcome: if reason.is_drop() {
-            Outcome::Dropped
-        } else if *reason == Reason::IcmpRateLimited {
-            Outcome::NotSent
-        } else {
-            Outcome::Answered
+        outcome: match reason.kind() {
+            Kind::Drop => Outcome::Dropped,
+            Kind::Answer => Outcome::Answered,
+            Kind::NotSent => Outcome::NotSent,
+            Kind::Slow => Outcome::Forwarded,
         },
         packets: counter.packets,
         bytes: counter.bytes,

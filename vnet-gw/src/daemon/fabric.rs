@@ -9,8 +9,8 @@ use vnet_gw_core::{compile::Image, model::ResourceId, security::RuleSetId};
 use crate::{
     capture::Copies,
     datapath::{
-        ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus, RuleHits,
-        Stats,
+        ApplyReport, Counters, Datapath, DatapathError, Drift, MeterReading, PortStatus,
+        ReadDeviceStats, RuleHits, Stats, device_stats,
     },
     flow_log::FlowCounts,
     metrics::Collector,
@@ -23,8 +23,11 @@ pub trait Fabric {
     fn reconcile(&mut self) -> Result<Drift, DatapathError>;
     fn counters(&self) -> Result<Counters, DatapathError>;
     fn ports(&self) -> Vec<PortStatus>;
-    /// How often each security rule decided, and how many flows there are.
-    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts);
+    /// What reads the counters of devices. For ten thousand ports that takes a while: whoever need
+    /// not read them in the loop does it elsewhere.
+    fn device_stats(&self) -> ReadDeviceStats;
+    /// How often each security rule decided, and how many flows of IPv4 and of IPv6 there are.
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, [FlowCounts; 2]);
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError>;
     /// Says what is copied of a port's packets, or that nothing is.
     fn set_capture(
@@ -80,9 +83,13 @@ impl Fabric for Datapath {
         Self::ports(self)
     }
 
+    fn device_stats(&self) -> ReadDeviceStats {
+        device_stats
+    }
+
     /// Flows are looked at by whoever runs it.
-    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
-        (self.rule_hits(), FlowCounts::default())
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, [FlowCounts; 2]) {
+        (self.rule_hits(), Default::default())
     }
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {

@@ -15,7 +15,7 @@ use crate::{
     capture::Copies,
     datapath::{
         ApplyReport, Counters, Datapath, DatapathError, Drift, Instance, MeterReading, PortStatus,
-        RuleHits, Stats,
+        ReadDeviceStats, RuleHits, Stats,
     },
     flow_log::{FlowCounts, FlowLogFile, FlowLogOptions, Keeper},
     internet::{self, Internet},
@@ -147,7 +147,11 @@ impl Fabric for Host {
         self.datapath.ports()
     }
 
-    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
+    fn device_stats(&self) -> ReadDeviceStats {
+        self.datapath.device_stats()
+    }
+
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, [FlowCounts; 2]) {
         (self.datapath.rule_hits(), self.flows.counts())
     }
 

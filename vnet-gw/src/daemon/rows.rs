@@ -10,14 +10,14 @@ use crate::{
         DatapathStatus, FlowsReply, PortList, PortRow, PortStatistics, SecurityRuleList,
         SecurityRuleRow, TableRow,
     },
-    datapath::{PortState, PortStatus, RuleHits, Stats},
+    datapath::{DeviceStats, NetdevStats, PortState, PortStatus, RuleHits, Stats},
     flow_log::FlowCounts,
 };
 
 /// A group's rules have one row, wherever they hold.
 pub(super) fn security(
     hits: BTreeMap<RuleSetId, Vec<RuleHits>>,
-    flows: FlowCounts,
+    flows: [FlowCounts; 2],
 ) -> SecurityRuleList {
     let mut rows: BTreeMap<_, SecurityRuleRow> = BTreeMap::new();
     for (set, rules) in hits {
@@ -46,19 +46,24 @@ pub(super) fn security(
             };
         }
     }
+    let sum = |count: fn(&FlowCounts) -> u64| flows.iter().map(count).sum();
     SecurityRuleList {
         value: rows.into_values().collect(),
         flows: FlowsReply {
-            established: flows.established,
-            half_open: flows.half_open,
-            expired: flows.expired,
+            established: sum(|flows| flows.established),
+            half_open: sum(|flows| flows.half_open),
+            expired: sum(|flows| flows.expired),
         },
     }
 }
 
-pub(super) fn ports(ports: Vec<PortStatus>) -> PortList {
+pub(super) fn ports(ports: Vec<PortStatus>, stats: &DeviceStats) -> PortList {
+    let row = |one: PortStatus| {
+        let counted = one.ifindex.and_then(|ifindex| stats.get(&ifindex));
+        port(one, counted)
+    };
     PortList {
-        value: ports.into_iter().map(port).collect(),
+        value: ports.into_iter().map(row).collect(),
     }
 }
 
@@ -70,7 +75,7 @@ fn family(address: &IpAddr) -> String {
     .to_owned()
 }
 
-fn port(port: PortStatus) -> PortRow {
+fn port(port: PortStatus, counted: Option<&NetdevStats>) -> PortRow {
     let (addresses, carries) = match port.internet {
         true => (Vec::new(), port.addresses.iter().map(family).collect()),
         false => (port.addresses, Vec::new()),
@@ -94,7 +99,7 @@ fn port(port: PortStatus) -> PortRow {
         mtu: port.mtu,
         enable_ip_forwarding: port.ip_forwarding,
         trace_every: port.trace_every,
-        statistics: port.netdev.map(|counted| PortStatistics {
+        statistics: counted.map(|counted| PortStatistics {
             rx_packets: counted.rx_packets,
             rx_bytes: counted.rx_bytes,
             rx_dropped: counted.rx_dropped,

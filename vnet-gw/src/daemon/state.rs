@@ -1,9 +1,11 @@
 //! What the daemon knows, and what it does at each event. Everything that waits is in `run`.
 
+mod told;
+mod traces;
+
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
-    path::{PathBuf, absolute},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -25,17 +27,13 @@ use super::{
     probes::Probes,
     records::Body,
     rows,
-    trace::{TracedPort, Tracer},
+    trace::Tracer,
 };
 use crate::{
     capture::Hub,
-    control::{
-        ApiStatus, Asked, ConfigurationStatus, ErrorCode, ErrorReply, LastError, Snapshot, Status,
-        TraceFeed, VpnCounts, short,
-    },
-    datapath::{ApplyReport, DatapathError, Drift, Instance, PortState},
+    control::{ApiStatus, Asked, ErrorCode, ErrorReply, LastError, Snapshot},
+    datapath::{ApplyReport, DatapathError, Drift, Instance},
     engine::{Delivery, forget},
-    metrics::{Collector, DatapathMetrics},
     vpn::Tunnels,
 };
 
@@ -327,7 +325,11 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
         // A client that does not wait for its answer any more is no concern of ours.
         match asked {
             Asked::Status(answer) => drop(answer.send(self.status())),
-            Asked::Ports(answer) => drop(answer.send(rows::ports(self.fabric.ports()))),
+            Asked::Ports(answer) => {
+                // Without the counters, what is known of the ports still counts.
+                let stats = (self.fabric.device_stats())().unwrap_or_default();
+                drop(answer.send(rows::ports(self.fabric.ports(), &stats)));
+            }
             Asked::Counters(answer) => {
                 let counters = self.fabric.counters();
                 let uptime = self.clock.elapsed().as_secs_f64();
@@ -401,137 +403,6 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
     pub(super) fn served(&mut self, api: ApiStatus, metrics: Option<SocketAddr>) {
         self.api = api;
         self.measured = metrics;
-    }
-
-    fn status(&self) -> Status {
-        let Snapshot {
-            topology, image, ..
-        } = &*self.snapshot.borrow();
-        let files = self.settings.files.as_ref();
-        let vnets = &topology.virtual_networks;
-        let file = |path: &PathBuf| absolute(path).unwrap_or_default().display().to_string();
-        let ports = self.fabric.ports();
-        Status {
-            instance: self.settings.instance.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            started: time(self.started),
-            hook: self.settings.hook.clone(),
-            reconcile_interval_seconds: self.settings.reconcile_interval.as_secs(),
-            configuration: ConfigurationStatus {
-                file: files.map(|files| file(&files.template)),
-                parameters: files.and_then(|files| files.parameters.as_ref()).map(file),
-                generation: self.generation,
-                applied: time(self.applied),
-                last_error: self.last_error.clone(),
-            },
-            virtual_networks: vnets.len(),
-            subnets: vnets.values().map(|vnet| vnet.subnets.len()).sum(),
-            peerings: vnets.values().map(|vnet| vnet.peerings.len()).sum(),
-            network_interfaces: topology.network_interfaces.len(),
-            vpn: VpnCounts::default(),
-            api: self.api.clone(),
-            metrics: self.measured.map(|at| format!("http://{at}/metrics")),
-            ports: image.ports.len(),
-            ports_up: ports
-                .iter()
-                .filter(|port| port.state == PortState::Up)
-                .count(),
-            datapath: rows::datapath(self.fabric.stats()),
-        }
-    }
-
-    fn metrics(&self) -> Vec<Box<dyn Collector>> {
-        let applied = self.applied.duration_since(SystemTime::UNIX_EPOCH);
-        let mut all = self.fabric.collectors();
-        all.push(Box::new(DatapathMetrics {
-            image: Arc::clone(&self.snapshot.borrow().image),
-            ports: self.fabric.ports(),
-            counters: self.fabric.counters().ok(),
-            stats: self.fabric.stats(),
-            generation: self.generation,
-            behind: self.last_error.is_some(),
-            applied_seconds: applied.map_or(0.0, |since| since.as_secs_f64()),
-        }));
-        all
-    }
-
-    fn trace(&mut self, nic: ResourceId, every: u32, feed: TraceFeed) -> Result<(), ErrorReply> {
-        if !self.snapshot.borrow().image.ports.contains_key(&nic) {
-            let message = format!(
-                "networkInterface {}: it is no port of this host; give it the tag vnet-gw:device, \
-                 or trace on the host where it lives",
-                short(nic.as_str())
-            );
-            return Err(ErrorReply::new(ErrorCode::Name, message));
-        }
-        let fabric = &self.fabric;
-        self.tracer
-            .listen(|sink| fabric.trace_log(sink))
-            .map_err(|error| {
-                ErrorReply::new(ErrorCode::Datapath, format!("the programs' log: {error}"))
-            })?;
-        self.describe_traces();
-        self.tracer.subscribe(nic.clone(), every, feed);
-        let wanted = self.tracer.sweep().get(&nic).copied().flatten();
-        self.fabric.set_trace(&nic, wanted).map_err(|error| {
-            self.tracer
-                .end("the trace could not be switched on", |one| *one == nic);
-            datapath_error(error)
-        })
-    }
-
-    fn sweep_traces(&mut self) {
-        for (nic, every) in self.tracer.sweep() {
-            if let Err(error) = self.fabric.set_trace(&nic, every) {
-                log::warn!("trace of {nic}: {error}");
-            }
-        }
-    }
-
-    /// After a change of ports or routes.
-    fn refresh_traces(&mut self) {
-        if self.tracer.is_idle() {
-            return;
-        }
-        let image = Arc::clone(&self.snapshot.borrow().image);
-        self.tracer
-            .end("the networkInterface is no port any more", |nic| {
-                !image.ports.contains_key(nic)
-            });
-        self.describe_traces();
-        // A port that was made anew does not know that it is traced; and a client may be gone.
-        let traced = self.tracer.sweep();
-        for (nic, every) in traced
-            .iter()
-            .filter(|(nic, _)| image.ports.contains_key(*nic))
-        {
-            if let Err(error) = self.fabric.set_trace(nic, *every) {
-                log::warn!("trace of {nic}: {error}");
-            }
-        }
-    }
-
-    fn describe_traces(&mut self) {
-        let snapshot = self.snapshot.borrow().clone();
-        let ports: BTreeMap<u32, TracedPort> = self
-            .fabric
-            .ports()
-            .into_iter()
-            .map(|port| {
-                let image = snapshot.image.ports.get(&port.nic);
-                let subnet = image.map(|image| image.subnet.clone());
-                (
-                    port.port_id,
-                    TracedPort {
-                        nic: port.nic,
-                        device: port.device,
-                        subnet,
-                    },
-                )
-            })
-            .collect();
-        self.tracer.describe(snapshot, ports);
     }
 
     fn end(&mut self, signal: Signal) {

@@ -64,7 +64,8 @@ use self::{
 };
 pub use self::{
     attach::Features, capture::PacketRings, down::down, error::DatapathError,
-    internet::InternetPort, meters::left_meters, pins::Instance, probe::ProbePort, report::*,
+    internet::InternetPort, meters::left_meters, netdev::device_stats, pins::Instance,
+    probe::ProbePort, report::*,
 };
 
 /// Where a port's program is attached.
@@ -431,8 +432,7 @@ impl Datapath {
 
     /// Every port of the image, ordered by networkInterface.
     pub fn ports(&self) -> Vec<PortStatus> {
-        // Without the list, what is known of the ports still counts.
-        self.ports.status(&Netdevs::read().unwrap_or_default())
+        self.ports.status()
     }
 
     /// Traces one packet in `every` of a port, or none. Not remembered across restarts.
@@ -450,6 +450,10 @@ impl Datapath {
         Stats {
             tables: self.tables.stats(),
             rule_sets: self.security.stats(),
+            flow_room: FlowRoom {
+                established: self.maps.flows[0].entries(),
+                half_open: self.maps.half_open[0].entries(),
+            },
             endpoints4,
             endpoints6,
             endpoint_bytes,

@@ -15,10 +15,12 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::report::NetdevStats;
+use super::report::{DeviceStats, NetdevStats};
 
 const NLMSG_HEADER: usize = 16;
 const IFINFO: usize = 16;
+/// `struct if_stats_msg`
+const IFSTATS: usize = 12;
 /// The most that the kernel puts into one datagram of a dump is 32 KiB, and so much only for who has
 /// shown room for it.
 const DATAGRAM: usize = 64 << 10;
@@ -27,6 +29,11 @@ const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_SKB: u8 = 2;
+/// For `IFLA_EXT_MASK`: no counters, which are most of what a device has to tell.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+const RTM_NEWSTATS: u16 = 92;
+const RTM_GETSTATS: u16 = 94;
+const IFLA_STATS_LINK_64: u16 = 1;
 
 /// One device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +54,6 @@ pub(super) struct Netdev {
     pub(super) xdp_generic: bool,
     /// The XDP program on it, whoever put it there.
     pub(super) xdp_program: Option<u32>,
-    pub(super) stats: NetdevStats,
 }
 
 impl Netdev {
@@ -100,18 +106,69 @@ impl Netdevs {
 
 /// `None` where the list changed meanwhile.
 fn dump() -> io::Result<Option<Vec<Netdev>>> {
+    let mut body = [0; IFINFO + NLA_HEADER_SIZE + 4];
+    let mask = [
+        &(NLA_HEADER_SIZE as u16 + 4).to_ne_bytes()[..],
+        &libc::IFLA_EXT_MASK.to_ne_bytes(),
+        &RTEXT_FILTER_SKIP_STATS.to_ne_bytes(),
+    ];
+    body[IFINFO..].copy_from_slice(&mask.concat());
+    let mut devices = Vec::new();
+    let whole = ask(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, |message| {
+        devices.extend(device(message)?);
+        Ok(())
+    })?;
+    Ok(whole.then_some(devices))
+}
+
+/// The counters of all devices in the calling thread's network namespace, by ifindex.
+///
+/// # Errors
+/// Where the kernel does not list them.
+pub fn device_stats() -> io::Result<DeviceStats> {
+    let mut body = [0; IFSTATS];
+    let filter = 1u32 << (IFLA_STATS_LINK_64 - 1);
+    body[8..].copy_from_slice(&filter.to_ne_bytes());
+    let mut all = DeviceStats::new();
+    // Where devices come and go meanwhile, those that stay are in it.
+    ask(RTM_GETSTATS, &body, RTM_NEWSTATS, |message| {
+        let Some((header, attributes)) = message.split_at_checked(IFSTATS) else {
+            return Ok(());
+        };
+        for attribute in NlasIterator::new(attributes) {
+            let attribute = attribute.map_err(io::Error::other)?;
+            if attribute.kind() == IFLA_STATS_LINK_64
+                && let Some(index) = number(header.get(4..8))
+            {
+                all.insert(index, stats(attribute.value()));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Has the kernel list something, and takes each message of the `kind` that answers. Whether nothing
+/// changed meanwhile.
+fn ask(
+    question: u16,
+    body: &[u8],
+    kind: u16,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<bool> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = [0; NLMSG_HEADER + IFINFO];
+    let mut request = [&[0; NLMSG_HEADER], body].concat();
+    let length = request.len() as u32;
     let mut header = NetlinkBuffer::new(&mut request);
-    header.set_length((NLMSG_HEADER + IFINFO) as u32);
-    header.set_message_type(libc::RTM_GETLINK);
+    header.set_length(length);
+    header.set_message_type(question);
     header.set_flags(NLM_F_REQUEST | NLM_F_DUMP);
     header.set_sequence_number(1);
     socket.send(&request, 0)?;
 
-    let (mut devices, mut interrupted) = (Vec::new(), false);
+    let mut interrupted = false;
     let mut datagram = Vec::with_capacity(DATAGRAM);
     loop {
         datagram.clear();
@@ -123,9 +180,9 @@ fn dump() -> io::Result<Option<Vec<Netdev>>> {
             let length = message.length() as usize;
             let payload = rest.get(NLMSG_HEADER..length).unwrap_or_default();
             match message.message_type() {
-                NLMSG_DONE => return Ok((!interrupted).then_some(devices)),
+                NLMSG_DONE => return Ok(!interrupted),
                 NLMSG_ERROR => return Err(refusal(payload)),
-                libc::RTM_NEWLINK => devices.extend(device(payload)?),
+                other if other == kind => take(payload)?,
                 _ => {}
             }
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -169,7 +226,6 @@ fn device(message: &[u8]) -> io::Result<Option<Netdev>> {
                 device.xdp_generic = attached == Some(&[XDP_ATTACHED_SKB]);
                 device.xdp_program = number(nested(value, IFLA_XDP_PROG_ID));
             }
-            libc::IFLA_STATS64 => device.stats = stats(value),
             _ => {}
         }
     }

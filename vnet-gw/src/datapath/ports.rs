@@ -508,7 +508,7 @@ impl Ports {
         all
     }
 
-    pub(super) fn status(&self, devices: &Netdevs) -> Vec<PortStatus> {
+    pub(super) fn status(&self) -> Vec<PortStatus> {
         let of = |(nic, entry): (&ResourceId, &Entry)| PortStatus {
             nic: nic.clone(),
             device: entry.image.device.clone(),
@@ -524,9 +524,6 @@ impl Ports {
             internet: entry.place.internet,
             ip_forwarding: entry.image.ip_forwarding || entry.image.gateway,
             trace_every: entry.trace_every,
-            netdev: entry
-                .ifindex
-                .and_then(|ifindex| Some(devices.get(ifindex)?.stats)),
         };
         self.by_nic.iter().map(of).collect()
     }

@@ -1,6 +1,6 @@
 //! What the datapath tells about itself: plain values, ready to print or to serialise.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_gw_common::{Counter, verdict::Reason};
@@ -177,9 +177,13 @@ pub struct PortStatus {
     pub ip_forwarding: bool,
     /// One packet in this many is traced.
     pub trace_every: Option<u32>,
-    /// The netdev's own counters (`IFLA_STATS64`).
-    pub netdev: Option<NetdevStats>,
 }
+
+/// By ifindex.
+pub type DeviceStats = BTreeMap<u32, NetdevStats>;
+
+/// What reads the counters of all devices of the calling thread's network namespace.
+pub type ReadDeviceStats = fn() -> io::Result<DeviceStats>;
 
 /// The counters a netdev keeps, from the host's side: `rx` is what the workload sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -258,10 +262,19 @@ pub struct RuleSetStats {
     pub counter_bytes: u64,
 }
 
+/// How many flows the tables of each family have room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRoom {
+    pub established: u32,
+    /// A new one takes the place of the oldest.
+    pub half_open: u32,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub tables: Vec<TableStats>,
     pub rule_sets: RuleSetStats,
+    pub flow_room: FlowRoom,
     pub endpoints4: usize,
     pub endpoints6: usize,
     /// Bytes of both endpoint tables in use.

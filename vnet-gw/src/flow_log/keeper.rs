@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
@@ -17,12 +14,12 @@ use super::{
     book::{self, Book},
     record::{Lines, Moment},
 };
-use crate::datapath::{FlowNames, FlowTables};
+use crate::datapath::{FlowNames, FlowTables, Scan};
 
 /// How often the tables are looked at. Less than any flow stays there once it is over.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Flows, as the last look found them.
+/// Flows of one family, as the last look found them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounts {
     /// That came about.
@@ -38,9 +35,7 @@ struct Shared {
     names: Mutex<Arc<FlowNames>>,
     stop: Mutex<bool>,
     stopped: Condvar,
-    established: AtomicU64,
-    half_open: AtomicU64,
-    expired: AtomicU64,
+    counts: Mutex<[FlowCounts; 2]>,
 }
 
 /// Keeps the flow tables for as long as it lives.
@@ -76,12 +71,9 @@ impl Keeper {
         *lock(&self.shared.names) = Arc::new(names);
     }
 
-    pub fn counts(&self) -> FlowCounts {
-        FlowCounts {
-            established: self.shared.established.load(Ordering::Relaxed),
-            half_open: self.shared.half_open.load(Ordering::Relaxed),
-            expired: self.shared.expired.load(Ordering::Relaxed),
-        }
+    /// Of IPv4, and of IPv6.
+    pub fn counts(&self) -> [FlowCounts; 2] {
+        *lock(&self.shared.counts)
     }
 }
 
@@ -151,14 +143,14 @@ impl Work {
         } = self;
         let names = Arc::clone(&lock(&shared.names));
         let Some(log) = log else {
-            let scan = tables.sweep(|_, _| {})?;
-            count(shared, &scan);
+            let scans = tables.sweep(|_, _| {})?;
+            count(shared, scans);
             return Ok(());
         };
         let moment = moment()?;
         let mut lines = Lines::new(instance, moment);
         book.begin();
-        let scan = tables.sweep(|row, over| {
+        let scans = tables.sweep(|row, over| {
             book.saw(row, over, moment.ticks, &names, &mut |event| {
                 lines.add(&event);
             });
@@ -169,18 +161,19 @@ impl Work {
                 lines.add(&event);
             }
         })?;
-        count(shared, &scan);
+        count(shared, scans);
         log.write(&lines.finish())
     }
 }
 
-fn count(shared: &Shared, scan: &crate::datapath::Scan) {
-    let store = |to: &AtomicU64, value: usize| to.store(value as u64, Ordering::Relaxed);
-    store(&shared.established, scan.established);
-    store(&shared.half_open, scan.half_open);
-    shared
-        .expired
-        .fetch_add(scan.expired as u64, Ordering::Relaxed);
+fn count(shared: &Shared, scans: [Scan; 2]) {
+    for (counts, scan) in lock(&shared.counts).iter_mut().zip(scans) {
+        *counts = FlowCounts {
+            established: scan.established,
+            half_open: scan.half_open,
+            expired: counts.expired + scan.expired,
+        };
+    }
 }
 
 fn moment() -> io::Result<Moment> {

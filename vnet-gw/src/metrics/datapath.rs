@@ -1,19 +1,24 @@
 //! Ports, routes, reasons, tables, and the configuration that is in force.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::encoding::DescriptorEncoder;
-use vnet_gw_common::{Counter, verdict::Reason};
+use vnet_gw_common::{
+    Counter,
+    verdict::{Kind, Reason},
+};
 use vnet_gw_core::compile::{ActionImage, Image, TableImage};
 
 use super::{Collector, Family, Names, counter, counters, gauge, gauges};
-use crate::datapath::{Counters, NetdevStats, PortState, PortStatus, Stats};
+use crate::datapath::{Counters, NetdevStats, PortState, PortStatus, ReadDeviceStats, Stats};
 
 /// What the daemon's loop knows.
 #[derive(Debug)]
 pub struct DatapathMetrics {
     pub image: Arc<Image>,
     pub ports: Vec<PortStatus>,
+    /// Called when the values are written.
+    pub device_stats: ReadDeviceStats,
     /// `None` where the maps could not be read.
     pub counters: Option<Counters>,
     pub stats: Stats,
@@ -22,6 +27,8 @@ pub struct DatapathMetrics {
     pub behind: bool,
     /// Since 1970.
     pub applied_seconds: f64,
+    /// How long the loop took to read all this.
+    pub read_in: Duration,
 }
 
 impl Collector for DatapathMetrics {
@@ -55,9 +62,11 @@ impl DatapathMetrics {
                 .iter()
                 .map(|(labels, port)| (labels.as_slice(), u64::from(port.state == PortState::Up))),
         )?;
+        // Without them, the rest is worth as much.
+        let stats = (self.device_stats)().unwrap_or_default();
         let counted: Vec<_> = labelled
             .iter()
-            .filter_map(|(labels, port)| Some((labels.as_slice(), port.netdev?)))
+            .filter_map(|(labels, port)| Some((labels.as_slice(), stats.get(&port.ifindex?)?)))
             .collect();
         type Field = fn(&NetdevStats) -> u64;
         let families: [(Family, Field); 8] = [
@@ -179,9 +188,9 @@ impl DatapathMetrics {
         let Some(all) = &self.counters else {
             return Ok(());
         };
-        let some = |drops: bool, value: fn(&Counter) -> u64| {
+        let some = |kinds: &'static [Kind], value: fn(&Counter) -> u64| {
             let some = all.reasons.iter();
-            some.filter(move |(reason, _)| reason.is_drop() == drops)
+            some.filter(|(reason, _)| kinds.contains(&reason.kind()))
                 .map(move |(reason, counted)| (label(*reason), value(counted)))
         };
         counters(
@@ -190,7 +199,7 @@ impl DatapathMetrics {
                 "drop_packets",
                 "Packets that the data path dropped, by reason.",
             ),
-            some(true, |counted| counted.packets),
+            some(&[Kind::Drop], |counted| counted.packets),
         )?;
         counters(
             encoder,
@@ -198,7 +207,7 @@ impl DatapathMetrics {
                 "drop",
                 "Bytes of layer-3 packets that the data path dropped, by reason.",
             ),
-            some(true, |counted| counted.bytes),
+            some(&[Kind::Drop], |counted| counted.bytes),
         )?;
         counters(
             encoder,
@@ -206,7 +215,15 @@ impl DatapathMetrics {
                 "answer_packets",
                 "Packets that the fabric answered (ARP, neighbour discovery), and ICMP errors it sent or held back, by reason.",
             ),
-            some(false, |counted| counted.packets),
+            some(&[Kind::Answer, Kind::NotSent], |counted| counted.packets),
+        )?;
+        counters(
+            encoder,
+            Family::new(
+                "slow_packets",
+                "Packets that the data path forwarded by a slower way, by reason.",
+            ),
+            some(&[Kind::Slow], |counted| counted.packets),
         )
     }
 
@@ -214,6 +231,7 @@ impl DatapathMetrics {
         let Stats {
             tables,
             rule_sets,
+            flow_room: _,
             endpoints4,
             endpoints6,
             endpoint_bytes,
@@ -353,6 +371,14 @@ impl DatapathMetrics {
                 "Whether the files or the store have something that is not in force.",
             ),
             Some(u64::from(self.behind)),
+        )?;
+        gauge(
+            encoder,
+            Family::seconds(
+                "scrape_loop_duration",
+                "How long the daemon's loop read values for this scrape; it does nothing else meanwhile.",
+            ),
+            Some(self.read_in.as_secs_f64()),
         )
     }
 }

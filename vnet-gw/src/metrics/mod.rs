@@ -20,6 +20,7 @@ mod family;
 mod names;
 mod process;
 mod scrape;
+mod security;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -30,5 +31,6 @@ pub use family::{Family, counter, counters, gauge, gauges};
 pub use names::{Names, label};
 pub use prometheus_client::collector::Collector;
 pub use scrape::{ScrapeError, Sources};
+pub use security::SecurityMetrics;
 pub use server::{MetricsError, MetricsServer};
 pub use vpn::VpnMetrics;

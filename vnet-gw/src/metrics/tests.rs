@@ -1,13 +1,21 @@
 //! What the writing does with what resources and devices may be called.
 
+use std::time::Duration;
+
 use prometheus_client::{
     encoding::{DescriptorEncoder, text::encode},
     registry::Registry,
 };
-use vnet_gw_core::model::ResourceId;
+use vnet_gw_core::{
+    model::{Access, Direction, ResourceId},
+    security::RuleSetId,
+};
 
 use super::*;
-use crate::datapath::{NetdevStats, PortState, PortStatus, Stats};
+use crate::{
+    datapath::{FlowRoom, NetdevStats, PortState, PortStatus, RuleHits, Stats},
+    flow_log::FlowCounts,
+};
 
 fn nic(subscription: &str, name: &str) -> ResourceId {
     ResourceId::new(&format!(
@@ -31,10 +39,6 @@ fn port(nic: ResourceId, device: &str) -> PortStatus {
         mtu: None,
         ip_forwarding: false,
         trace_every: None,
-        netdev: Some(NetdevStats {
-            rx_bytes: 7,
-            ..NetdevStats::default()
-        }),
     }
 }
 
@@ -50,11 +54,19 @@ fn ports(ports: Vec<PortStatus>) -> String {
     written(DatapathMetrics {
         image: Default::default(),
         ports,
+        device_stats: || {
+            let stats = NetdevStats {
+                rx_bytes: 7,
+                ..NetdevStats::default()
+            };
+            Ok([(1, stats)].into())
+        },
         counters: None,
         stats: Stats::default(),
         generation: 1,
         behind: false,
         applied_seconds: 0.0,
+        read_in: Duration::ZERO,
     })
 }
 
@@ -112,5 +124,77 @@ fn help_and_type_stand_before_samples() {
          # UNIT vnet_gw_one_bytes bytes\nvnet_gw_one_bytes_total 1\n\
          # HELP vnet_gw_two_seconds Two.\n# TYPE vnet_gw_two_seconds gauge\n\
          # UNIT vnet_gw_two_seconds seconds\nvnet_gw_two_seconds 1.5\n# EOF\n"
+    );
+}
+
+#[test]
+fn a_rule_is_one_series_wherever_its_group_is() {
+    let group = ResourceId::new(
+        "/subscriptions/s/resourceGroups/G/providers/Microsoft.Network/networkSecurityGroups/web",
+    );
+    let rule = |name: &str, access, hits| RuleHits {
+        name: name.into(),
+        priority: 100,
+        access,
+        hits,
+        last: None,
+    };
+    let set = |context, direction, rules| {
+        let id = RuleSetId {
+            group: group.clone(),
+            direction,
+            context,
+        };
+        (id, rules)
+    };
+    let (allow, deny) = (
+        rule("https", Access::Allow, 3),
+        rule("DenyAllInBound", Access::Deny, 5),
+    );
+    let hits = [
+        set(1, Direction::Inbound, vec![allow.clone(), deny.clone()]),
+        set(2, Direction::Inbound, vec![allow, deny]),
+        set(
+            1,
+            Direction::Outbound,
+            vec![rule("https", Access::Allow, 7)],
+        ),
+    ];
+    let text = written(SecurityMetrics {
+        hits: hits.into_iter().collect(),
+        flows: [
+            FlowCounts {
+                established: 4,
+                half_open: 1,
+                expired: 9,
+            },
+            FlowCounts {
+                established: 6,
+                ..FlowCounts::default()
+            },
+        ],
+        room: FlowRoom {
+            established: 64,
+            half_open: 32,
+        },
+    });
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        samples,
+        [
+            r#"vnet_gw_security_rule_hits_total{network_security_group="G/web",direction="Inbound",rule="DenyAllInBound",access="Deny"} 10"#,
+            r#"vnet_gw_security_rule_hits_total{network_security_group="G/web",direction="Inbound",rule="https",access="Allow"} 6"#,
+            r#"vnet_gw_security_rule_hits_total{network_security_group="G/web",direction="Outbound",rule="https",access="Allow"} 7"#,
+            r#"vnet_gw_flows{family="ipv4",state="established"} 4"#,
+            r#"vnet_gw_flows{family="ipv4",state="half_open"} 1"#,
+            r#"vnet_gw_flows{family="ipv6",state="established"} 6"#,
+            r#"vnet_gw_flows{family="ipv6",state="half_open"} 0"#,
+            r#"vnet_gw_flows_limit{family="ipv4",state="established"} 64"#,
+            r#"vnet_gw_flows_limit{family="ipv4",state="half_open"} 32"#,
+            r#"vnet_gw_flows_limit{family="ipv6",state="established"} 64"#,
+            r#"vnet_gw_flows_limit{family="ipv6",state="half_open"} 32"#,
+            r#"vnet_gw_flows_expired_total{family="ipv4"} 9"#,
+            r#"vnet_gw_flows_expired_total{family="ipv6"} 0"#,
+        ]
     );
 }

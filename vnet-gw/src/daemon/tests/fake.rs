@@ -13,7 +13,7 @@ use vnet_gw_common::capture::{self, Capture};
 use super::*;
 use crate::{
     capture::Copies,
-    datapath::RuleHits,
+    datapath::{DeviceStats, ReadDeviceStats, RuleHits},
     flow_log::FlowCounts,
     probe::Inject,
     vpn::{ConnectionStatus, GatewayStatus, Question, TunnelStatus, Tunnels, VpnStatus},
@@ -53,8 +53,8 @@ impl Fabric for Fake {
         Ok(ApplyReport::default())
     }
 
-    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, FlowCounts) {
-        (BTreeMap::new(), FlowCounts::default())
+    fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, [FlowCounts; 2]) {
+        (BTreeMap::new(), Default::default())
     }
 
     fn reconcile(&mut self) -> Result<Drift, DatapathError> {
@@ -122,9 +122,12 @@ impl Fabric for Fake {
                     .iter()
                     .rfind(|(name, _)| name == nic.name())
                     .and_then(|(_, every)| *every),
-                netdev: None,
             })
             .collect()
+    }
+
+    fn device_stats(&self) -> ReadDeviceStats {
+        || Ok(DeviceStats::new())
     }
 
     fn set_trace(&mut self, nic: &ResourceId, every: Option<u32>) -> Result<(), DatapathError> {

@@ -160,13 +160,13 @@ impl FlowNames {
     }
 }
 
-/// What a look at the tables found.
+/// What a look at the tables of one family found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    pub established: usize,
-    pub half_open: usize,
+    pub established: u64,
+    pub half_open: u64,
     /// Taken out.
-    pub expired: usize,
+    pub expired: u64,
 }
 
 impl FlowTables {
@@ -177,15 +177,13 @@ impl FlowTables {
         })
     }
 
-    /// Looks at every flow, those that are over for the last time: they are taken out.
+    /// Looks at every flow, those that are over for the last time: they are taken out. What was
+    /// found of IPv4, and of IPv6.
     ///
     /// # Errors
     /// Where a table cannot be read; what was visited until then was.
-    pub fn sweep(&self, mut visit: impl FnMut(&FlowRow, bool)) -> std::io::Result<Scan> {
-        let mut scan = Scan::default();
-        self.v4.sweep(&mut scan, &mut visit)?;
-        self.v6.sweep(&mut scan, &mut visit)?;
-        Ok(scan)
+    pub fn sweep(&self, mut visit: impl FnMut(&FlowRow, bool)) -> std::io::Result<[Scan; 2]> {
+        Ok([self.v4.sweep(&mut visit)?, self.v6.sweep(&mut visit)?])
     }
 
     /// Looks at every flow and changes nothing.
@@ -236,11 +234,8 @@ impl<K: Key> Tables<K> {
         [(&self.half_open, false), (&self.established, true)]
     }
 
-    fn sweep(
-        &self,
-        scan: &mut Scan,
-        visit: &mut impl FnMut(&FlowRow, bool),
-    ) -> std::io::Result<()> {
+    fn sweep(&self, visit: &mut impl FnMut(&FlowRow, bool)) -> std::io::Result<Scan> {
+        let mut scan = Scan::default();
         for (table, established) in self.both() {
             let now = now()?;
             let mut over = Vec::new();
@@ -277,7 +272,7 @@ impl<K: Key> Tables<K> {
                 }
             }
         }
-        Ok(())
+        Ok(scan)
     }
 
     fn each(&self, visit: &mut impl FnMut(&FlowRow)) -> std::io::Result<()> {
