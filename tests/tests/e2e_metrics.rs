@@ -13,11 +13,12 @@ use std::{
 use serde_json::Value;
 use vnet_gw_common::{mac_from_u64, port::FABRIC_MAC};
 use vnet_gw_lab::{
+    Daemon, Lab,
     probe::{frame::udp_frame, tcp},
     template::{Nic, SecurityRule, Template},
 };
 use vnet_gw_tests::{
-    bed::{Bed, Hook},
+    bed::{Bed, Hook, binary},
     metrics::{ADDRESS, Scrape, ask},
     regions,
     vpn_bed::{VpnBed, template},
@@ -253,6 +254,66 @@ fn rules_and_flows_are_counted_and_a_full_table_shows() {
     last.send_to(b"still?", serves.local_addr().unwrap())
         .unwrap();
     assert_eq!(serves.recv_from(&mut heard).unwrap().0, 6);
+}
+
+/// So many ports, with nobody behind their devices.
+fn many(devices: u16) -> Template {
+    let mut template = Template::new();
+    template.vnet("VNet1", "eastus", &["10.1.0.0/16"]).subnet(
+        "VNet1",
+        "FrontEnd",
+        &["10.1.0.0/17"],
+        None,
+    );
+    for number in 0..devices {
+        let place = number + 256;
+        template.nic(&Nic {
+            name: &format!("nic{number}"),
+            subnet: "VNet1/FrontEnd",
+            addresses: &[&format!("10.1.{}.{}", place / 256, place % 256)],
+            device: &format!("p{number}"),
+            forwarding: false,
+        });
+    }
+    template
+}
+
+#[test]
+fn a_scrape_of_many_ports_does_not_hold_up_the_loop() {
+    const PORTS: u16 = 1_000;
+    /// Of the loop, in seconds: a tenth of what ten thousand ports may take.
+    const BAR: f64 = 0.01;
+    let lab = Lab::new().unwrap();
+    let host = lab.namespace("host").unwrap();
+    let links: String = (0..PORTS)
+        .map(|n| {
+            let ends = format!("link set p{n} up\nlink set q{n} up\n");
+            format!("link add p{n} type veth peer name q{n}\n{ends}")
+        })
+        .collect();
+    let file = lab.dir().join("links");
+    fs::write(&file, links).unwrap();
+    host.ip(&format!("-batch {}", file.display())).unwrap();
+    let args = [&ARGS[..], &["--hook", "tcx", "--internet", "off"]].concat();
+    let template = many(PORTS).value();
+    let binary = binary("vnet-gw").unwrap();
+    let instance = lab.instance("many").unwrap();
+    let _daemon = Daemon::start(&lab, &binary, &host, instance, &template, &args).unwrap();
+    // The quietest of some: others use the machine, too.
+    let held_up = (0..5).map(|_| {
+        let scrape = Scrape::of(&host).unwrap();
+        assert_eq!(
+            scrape.sum("vnet_gw_port_up", &[]).unwrap(),
+            f64::from(PORTS)
+        );
+        let counted = scrape.samples("vnet_gw_port_transmit_packets_total", &[]);
+        assert_eq!(counted.len(), usize::from(PORTS));
+        let took = scrape.sum("vnet_gw_scrape_loop_duration_seconds", &[]);
+        took.unwrap()
+    });
+    let least = held_up.fold(f64::INFINITY, f64::min);
+    assert!(least < BAR, "the loop took {least} s at least");
+    println!("{PORTS} ports: {least} s of the loop");
 }
 
 #[test]
