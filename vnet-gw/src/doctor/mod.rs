@@ -9,7 +9,7 @@ mod genl;
 mod host;
 mod internet;
 mod kernel;
-pub(crate) mod netlink;
+mod netlink;
 mod process;
 mod vpn;
 

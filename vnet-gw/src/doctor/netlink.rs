@@ -4,92 +4,26 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_sys::protocols::NETLINK_ROUTE;
 
-const HEADER: usize = 16;
+use crate::io::rtnl::Rtnl;
+pub(super) use crate::io::rtnl::{attribute, find, number};
+
 /// Not among the constants of libc.
 const IFLA_PARENT_DEV_NAME: u16 = 56;
-/// The upper two bits say how the value is written.
-const NLA_TYPE_MASK: u16 = 0x3fff;
 const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 
 /// Sends one request and returns the payloads of the answers.
-pub(crate) fn request(
+pub(super) fn request(
     protocol: isize,
     kind: u16,
     dump: bool,
     payload: &[u8],
 ) -> io::Result<Vec<Vec<u8>>> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut message = vec![0; HEADER + payload.len()];
-    message[HEADER..].copy_from_slice(payload);
-    let length = message.len() as u32;
-    let mut header = NetlinkBuffer::new(&mut message);
-    header.set_length(length);
-    header.set_message_type(kind);
-    header.set_flags(if dump {
-        NLM_F_REQUEST | NLM_F_DUMP
-    } else {
-        NLM_F_REQUEST
-    });
-    header.set_sequence_number(1);
-    socket.send(&message, 0)?;
-
-    let mut answers = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
-            let length = message.length() as usize;
-            let payload = rest.get(HEADER..length).unwrap_or_default();
-            match message.message_type() {
-                NLMSG_DONE => return Ok(answers),
-                NLMSG_ERROR => {
-                    let code = payload
-                        .first_chunk()
-                        .map_or(0, |code| i32::from_ne_bytes(*code));
-                    return Err(io::Error::from_raw_os_error(-code));
-                }
-                _ => answers.push(payload.to_vec()),
-            }
-            if !dump {
-                return Ok(answers);
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-    }
-}
-
-/// One attribute, padded.
-pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-/// The value of the first attribute of a kind.
-pub(crate) fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    let mut rest = attributes;
-    while let [low, high, first, second, ..] = *rest {
-        let length = usize::from(u16::from_ne_bytes([low, high]));
-        let value = rest.get(4..length)?;
-        if u16::from_ne_bytes([first, second]) & NLA_TYPE_MASK == kind {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
-
-pub(super) fn number(value: &[u8]) -> Option<u32> {
-    Some(u32::from_ne_bytes(*value.first_chunk()?))
+    let flags = if dump { NLM_F_DUMP } else { 0 };
+    Rtnl::of(protocol)?.ask(kind, flags, payload)
 }
 
 pub(super) fn text(value: &[u8]) -> String {

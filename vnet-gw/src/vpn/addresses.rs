@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_packet_core::NLM_F_DUMP;
 use nix::{
     errno::Errno,
     sys::socket::{
@@ -16,14 +16,14 @@ use nix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::doctor::netlink::{find, request};
+use crate::io::rtnl::{Rtnl, find};
 
 /// `struct ifaddrmsg`
 const IFADDRMSG: usize = 8;
 
 /// Of the calling thread's network namespace, as far as a socket can be bound to them.
 pub fn local_addresses() -> io::Result<BTreeSet<IpAddr>> {
-    let answers = request(NETLINK_ROUTE, libc::RTM_GETADDR, true, &[0; IFADDRMSG])?;
+    let answers = Rtnl::open()?.ask(libc::RTM_GETADDR, NLM_F_DUMP, &[0; IFADDRMSG])?;
     Ok(answers
         .iter()
         .filter_map(|message| address(message))
@@ -93,7 +93,7 @@ impl AddressWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::netlink::attribute;
+    use crate::io::rtnl::attribute;
 
     #[test]
     fn the_loopbacks_addresses_are_there() {
