@@ -102,7 +102,14 @@ impl Stage {
             other => other,
         };
         let ports = daemon.json(&["ports"])?;
-        for port in ports["value"].as_array().context("ports without rows")? {
+        let ports = ports["value"].as_array().context("ports without rows")?;
+        ensure!(
+            ports.len() == workloads.len(),
+            "{} ports for {} workloads",
+            ports.len(),
+            workloads.len()
+        );
+        for port in ports {
             ensure!(
                 port["state"] == "up" && port["hook"] == expected,
                 "port {} should be up at {expected}, but is {} at {}: {}",

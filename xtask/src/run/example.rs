@@ -241,7 +241,7 @@ impl Connection {
     }
 }
 
-pub(crate) fn template_path() -> PathBuf {
+pub(super) fn template_path() -> PathBuf {
     tree::root().join("vnet-gw/examples/regions-and-site.json")
 }
 

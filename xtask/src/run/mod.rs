@@ -25,7 +25,6 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use crate::{Hook, ebpf, packages, tree};
 
-pub(crate) use example::template_path;
 pub(crate) use screen::terminal_size;
 
 /// Builds the daemon and becomes it.
