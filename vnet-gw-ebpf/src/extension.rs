@@ -37,7 +37,7 @@ fn equal(a: u8, b: u8) -> usize {
 pub struct Followed {
     /// `None` behind too many, a cut one, or in a fragment other than the first.
     pub upper: Option<Upper>,
-    /// Where the fragment header is; 0 for none.
+    /// Where the fragment header is, the last one if there are several; 0 for none.
     pub fragment_at: usize,
 }
 
@@ -60,7 +60,10 @@ pub fn follow<const AUTHENTICATED: bool>(packet: Packet, mut upper: Upper) -> Fo
         let head = u32::from_be(head);
         let fragment = equal(upper.protocol, FRAGMENT);
         let authentication = equal(upper.protocol, AUTHENTICATION);
-        fragment_at |= upper.at & fragment.wrapping_neg();
+        // The bound is for the verifier, which else knows none of it before 6.12.
+        let other = fragment.wrapping_sub(1);
+        let at = fragment_at & other | upper.at & !other;
+        fragment_at = opaque(at as u64) as usize & BOUND;
         if head as usize & 0xfff8 & fragment.wrapping_neg() != 0 {
             // What follows is no header.
             break;

@@ -306,8 +306,13 @@ impl Hook for Tc {
             return 1;
         }
         // A super-packet out of a tap, which the kernel counts later. Options in its headers may
-        // make it one more.
-        u64::from(len.saturating_sub(GSO_HEADERS).div_ceil(size))
+        // make it one more; one shorter than headers is a packet all the same.
+        let payload = if len > GSO_HEADERS {
+            len - GSO_HEADERS
+        } else {
+            1
+        };
+        u64::from(payload.div_ceil(size))
     }
 
     #[inline(always)]
