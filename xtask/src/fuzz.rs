@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: builds the targets of `tests/fuzz` with coverage instrumentation and runs
 //! them. No sanitizer, so stable Rust does: the parsers are safe code, and what is looked for are
-//! panics, overflows, broken promises, hangs and memory that grows.
+//! panics, overflows, broken promises, hangs and memory that grows. One sends packets through the
+//! kernel's programs instead, and has counters of its own.
 
 use std::{
     fs::{self, File},
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     seconds: u32,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Target {
     /// IKE messages: reading, writing, decrypting, fragments, proposals
@@ -40,6 +41,10 @@ enum Target {
     ArmTemplate,
     /// The API: paths and bodies, against an engine without a data path
     Router,
+    /// Security rules as the kernel reads them, against one rule after another
+    Nsg,
+    /// Packets through the programs that the kernel runs; needs root
+    DatapathPacket,
 }
 
 impl Target {
@@ -50,14 +55,16 @@ impl Target {
             Self::EspOpen => "esp_open",
             Self::ArmTemplate => "arm_template",
             Self::Router => "router",
+            Self::Nsg => "nsg",
+            Self::DatapathPacket => "datapath_packet",
         }
     }
 
     /// The largest input worth trying.
     fn max_len(self) -> u32 {
         match self {
-            Self::IkeEndpoint => 2_048,
-            Self::IkeCodec | Self::EspOpen | Self::Router => 8_192,
+            Self::IkeEndpoint | Self::DatapathPacket => 2_048,
+            Self::IkeCodec | Self::EspOpen | Self::Router | Self::Nsg => 8_192,
             Self::ArmTemplate => 65_536,
         }
     }
@@ -96,18 +103,21 @@ const MEMORY_MIB: u32 = 1_024;
 const TIMEOUT: u32 = 20;
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    // The daemon is built with its programs, though none of them runs here.
+    // The daemon is built with its programs; one target runs them.
     ebpf::build(None)?;
     // libFuzzer itself is C++.
     packages::ensure(&[("c++", "g++")])?;
     let targets = options
         .target
         .map_or_else(|| Target::value_variants().to_vec(), |target| vec![target]);
+    if targets.contains(&Target::DatapathPacket) {
+        packages::ensure(packages::LAB)?;
+    }
     let binaries = build()?;
     let mut failed = Vec::new();
     for target in targets {
         match fuzz(target, &binaries, options) {
-            Ok(outcome) => println!("{:<14} {outcome}", target.name()),
+            Ok(outcome) => println!("{:<15} {outcome}", target.name()),
             Err(error) => {
                 eprintln!("error: {error:#}");
                 failed.push(target.name());

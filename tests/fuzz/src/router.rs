@@ -88,6 +88,8 @@ impl Bed {
                     .to_owned(),
                 tenant: "tenant".to_owned(),
                 location: "local".to_owned(),
+                host: None,
+                internet: false,
             },
             administration: Router::new(),
             metrics: api::ApiMetrics::default(),
@@ -134,7 +136,7 @@ impl Bed {
                 "{status} without an envelope: {answer}"
             );
             assert!(
-                Arc::ptr_eq(&before.documents, &after.documents)
+                before.documents.ptr_eq(&after.documents)
                     && Arc::ptr_eq(&before.groups, &after.groups)
                     && Arc::ptr_eq(&before.keys, &after.keys),
                 "refused, and something changed: {method} {path}: {answer}"

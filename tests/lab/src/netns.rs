@@ -77,6 +77,12 @@ impl Netns {
         })
     }
 
+    /// Takes the calling thread into the namespace, for good.
+    pub fn stay(&self) -> Result<()> {
+        setns(&*self.file, CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("entering the namespace {}", self.full))
+    }
+
     /// A command that will run in the namespace. Only the network namespace changes: unlike under
     /// `ip netns exec`, `/sys` and the bpffs in it stay what they are.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
