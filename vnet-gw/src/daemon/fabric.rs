@@ -19,7 +19,10 @@ use crate::{
 
 /// What the loop asks of a data path. [`Datapath`] is the kernel's; tests have one in memory.
 pub trait Fabric {
+    /// The image is in force when it returns.
     fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError>;
+    /// Frees what the last image needed, which may take a while.
+    fn settle(&mut self) -> Result<(), DatapathError>;
     fn reconcile(&mut self) -> Result<Drift, DatapathError>;
     fn counters(&self) -> Result<Counters, DatapathError>;
     fn ports(&self) -> Vec<PortStatus>;
@@ -68,7 +71,11 @@ impl TraceLog for EbpfLogger<Box<dyn log::Log>> {
 
 impl Fabric for Datapath {
     fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
-        Self::apply(self, image)
+        self.put_in_force(image)
+    }
+
+    fn settle(&mut self) -> Result<(), DatapathError> {
+        Self::settle(self)
     }
 
     fn reconcile(&mut self) -> Result<Drift, DatapathError> {

@@ -112,8 +112,14 @@ impl Fabric for Host {
         if first {
             self.begin(&mut warnings)?;
         }
-        let applied = self.datapath.apply(image);
-        self.flows.set_names(self.datapath.flow_names());
+        let applied = self.datapath.put_in_force(image);
+        if first
+            || !applied
+                .as_ref()
+                .is_ok_and(|report| report.ports_changed + report.rule_sets_changed == 0)
+        {
+            self.flows.set_names(self.datapath.flow_names());
+        }
         let mut report = applied?;
         // Otherwise with every reconcile.
         if first || self.datapath.scopes() != self.scopes {
@@ -121,6 +127,10 @@ impl Fabric for Host {
         }
         report.warnings.extend(warnings);
         Ok(report)
+    }
+
+    fn settle(&mut self) -> Result<(), DatapathError> {
+        self.datapath.settle()
     }
 
     fn reconcile(&mut self) -> Result<Drift, DatapathError> {

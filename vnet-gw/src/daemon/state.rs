@@ -114,6 +114,7 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
             owed: None,
         };
         let line = daemon.apply(first, true)?;
+        daemon.fabric.settle()?;
         log::info!("instance {}: {line}", daemon.settings.instance.name);
         Ok(daemon)
     }
@@ -171,6 +172,10 @@ impl<F: Fabric, T: Tunnels> Daemon<F, T> {
                     false => log::debug!("change: {line}"),
                 }
                 delivery.done(&Ok(()));
+                // Nobody waits for it any more.
+                if let Err(error) = self.fabric.settle() {
+                    log::warn!("after a change: {error}");
+                }
             }
             Err(error) => {
                 let message = error.to_string();

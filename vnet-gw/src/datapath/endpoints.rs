@@ -101,6 +101,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether the tables hold just this already.
+    pub(super) fn in_force(&self) -> bool {
+        self.in_force
+    }
+
     /// `ports`: the ids of the NICs on this host.
     pub(super) fn of(
         image: &Image,

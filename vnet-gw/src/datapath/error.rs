@@ -62,6 +62,9 @@ pub enum DatapathError {
         source: io::Error,
     },
 
+    #[error("starting a thread: {0}; let the service have more of them (TasksMax=, `ulimit -u`)")]
+    Thread(io::Error),
+
     #[error("loading the eBPF object: {0}; `vnet-gw doctor` says what this kernel lacks")]
     Object(#[from] Box<aya::EbpfError>),
 

@@ -139,6 +139,13 @@ impl Pinned {
         duplicate.map_err(self.failed("opening it again"))
     }
 
+    /// The same map, for another thread.
+    pub(super) fn again(&self) -> Result<Self, DatapathError> {
+        let map = Map::new(self.duplicate()?, 1).map_err(self.failed("opening it again"))?;
+        let name = self.name;
+        Ok(Self { name, map })
+    }
+
     pub(super) fn name(&self) -> &'static str {
         self.name
     }

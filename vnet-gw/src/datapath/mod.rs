@@ -111,7 +111,16 @@ pub struct Datapath {
     internet: Internet,
     /// The last change stopped half-way: the kernel may be anywhere between.
     unfinished: bool,
+    /// The last change is in force, and what it replaced is still to be freed.
+    owed: Option<Owed>,
     totals: Totals,
+}
+
+/// What is to be freed once no packet can be using it.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    ports_went: bool,
+    scopes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -171,6 +180,7 @@ impl Datapath {
             wanted: Wanted::default(),
             internet: Internet::default(),
             unfinished: false,
+            owed: None,
             totals: Totals::default(),
         })
     }
@@ -187,6 +197,25 @@ impl Datapath {
     /// [`Self::apply`] goes on from there.
     pub fn apply(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
         let start = Instant::now();
+        let mut report = self.put_in_force(image)?;
+        self.settle()?;
+        self.tables.arrive()?;
+        report.duration = start.elapsed();
+        self.totals.last_apply = Some(report.duration);
+        Ok(report)
+    }
+
+    /// The first part of [`Self::apply`]: packets meet the image when it returns, except those that
+    /// are being looked up at that moment. [`Self::settle`] is the other part; whatever changes
+    /// anything next begins with it. Where nothing but tables was replaced, the next change need not
+    /// wait for those packets, unless it concerns the same tables.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn put_in_force(&mut self, image: Arc<Image>) -> Result<ApplyReport, DatapathError> {
+        let start = Instant::now();
+        // What it could not do leaves the last change unfinished, which is mended here.
+        let _ = self.settle();
         let mut report = ApplyReport::default();
         let same = self
             .image
@@ -225,6 +254,7 @@ impl Datapath {
                 place.generation = place.generation.wrapping_add(1);
             }
         }
+        // What becomes of devices meanwhile is for the next reconcile.
         let ports_stand =
             !self.unfinished && (self.ports).stand(&self.internet.wanted(&image), &places);
         let devices = match ports_stand {
@@ -241,6 +271,11 @@ impl Datapath {
             self.wanted = Wanted::of(&image, &ids, &mut self.scopes)?;
         }
         let scopes_same = !self.unfinished && endpoints_same && self.tables.keeps_scopes(&plan);
+        let overtakes =
+            scopes_same && ports_stand && rules.is_calm() && self.tables.may_overtake(&plan);
+        if !overtakes {
+            self.tables.arrive()?;
+        }
 
         // From here on the kernel changes.
         self.unfinished = true;
@@ -248,10 +283,25 @@ impl Datapath {
         self.port_ids = port_ids;
         let ports_went = self.carry_out(&image, plan, rules, &places, devices.as_ref(), report)?;
         report.in_force = start.elapsed();
-        self.settle(ports_went)?;
-        if !scopes_same {
-            self.free_scopes()?;
-        }
+        self.unfinished = false;
+        self.owed = Some(Owed {
+            ports_went,
+            scopes: !scopes_same,
+        });
+        Ok(())
+    }
+
+    /// Frees what the last change replaced, once no packet can be using it: waits for those that may,
+    /// unless nothing but tables was replaced.
+    ///
+    /// # Errors
+    /// What the kernel refuses. The next [`Self::reconcile`] or [`Self::apply`] sees to the rest.
+    pub fn settle(&mut self) -> Result<(), DatapathError> {
+        let Some(owed) = self.owed.take() else {
+            return Ok(());
+        };
+        self.unfinished = true;
+        self.free(owed)?;
         self.unfinished = false;
         Ok(())
     }
@@ -264,8 +314,12 @@ impl Datapath {
         if !self.internet.set(port) {
             return Ok(());
         }
+        let _ = self.settle();
         match self.image.clone() {
-            Some(image) => self.reach(image, &mut ApplyReport::default(), Instant::now()),
+            Some(image) => {
+                self.reach(image, &mut ApplyReport::default(), Instant::now())?;
+                self.settle()
+            }
             // With the first image.
             None => Ok(()),
         }
@@ -302,7 +356,7 @@ impl Datapath {
         Ok(places)
     }
 
-    /// Puts the plan into force; whether ports went. Without `devices`, ports stay as they are.
+    /// Puts the plan into force; whether ports went. Without `devices`, ports stay on theirs.
     fn carry_out(
         &mut self,
         image: &Image,
@@ -337,9 +391,14 @@ impl Datapath {
             let new = ports.set(maps, &attacher, devices, &wanted, places, Which::New)?;
             report.ports_changed += new.changed;
         }
+        // What is taken out below may have to wait for the packets that routes lead there.
+        let ahead = devices.is_none() && self.wanted.in_force();
         report.endpoints_rebuilt |= endpoints.add(maps, &self.wanted)?;
-        tables.carry_out(plan, maps, report)?;
+        tables.carry_out(plan, maps, ahead, report)?;
         let mut gone = 0;
+        if devices.is_none() {
+            report.ports_changed += ports.touch(maps, &wanted, places)?;
+        }
         if let Some(devices) = devices {
             let changed = ports.set(maps, &attacher, devices, &wanted, places, Which::Changed)?;
             maps.set_internet(internet.word(|id| self.port_ids.get(id).copied()));
@@ -354,12 +413,13 @@ impl Datapath {
     }
 
     /// Once no packet can be using what was taken out: frees it.
-    fn settle(&mut self, ports_went: bool) -> Result<(), DatapathError> {
-        if ports_went
+    fn free(&mut self, owed: Owed) -> Result<(), DatapathError> {
+        if owed.ports_went
             || self.tables.owes_grace()
             || self.endpoints.owes_grace()
             || self.security.owes_grace()
         {
+            self.tables.arrive()?;
             self.maps.grace()?;
             self.scopes.rested();
         }
@@ -368,11 +428,10 @@ impl Datapath {
         self.security.finish(&self.maps)?;
         self.ports.rested();
         self.meters.retain(&self.tables.used_meters());
-        Ok(())
-    }
-
-    /// Frees the numbers of VNets that nothing refers to any more.
-    fn free_scopes(&mut self) -> Result<(), DatapathError> {
+        if !owed.scopes {
+            return Ok(());
+        }
+        // The numbers of VNets that nothing refers to any more.
         let mut used: BTreeSet<u32> = self.tables.used_scopes();
         used.extend(self.endpoints.used_scopes());
         self.scopes.retain(&self.maps, &used)

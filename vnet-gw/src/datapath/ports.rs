@@ -42,6 +42,8 @@ struct Entry {
     hook: Option<Hook>,
     state: PortState,
     veth: bool,
+    /// Packets go straight to the far end of its device.
+    peer: bool,
     warnings: Vec<String>,
     /// What others on this host make of it: their hooks, and programs that stand before ours.
     surroundings: Vec<String>,
@@ -153,17 +155,40 @@ impl Ports {
         }
     }
 
-    /// Whether all ports are in service as the image has them, as far as we know: then no device has
-    /// to be looked at. What becomes of devices is for the next reconcile.
+    /// Whether all ports are in service, as far as we know, and stay on their devices with their
+    /// addresses: then no device has to be looked at.
     pub(super) fn stand(&self, all: &Wanted<'_>, places: &Places) -> bool {
         self.by_nic.len() == places.len()
             && all.iter().all(|(nic, wanted)| {
-                self.by_nic.get(nic).is_some_and(|entry| {
-                    entry.state == PortState::Up
-                        && entry.image == *wanted
-                        && places.get(nic) == Some(&entry.place)
+                let entry = self.by_nic.get(nic);
+                entry.zip(places.get(nic)).is_some_and(|(entry, place)| {
+                    entry.state == PortState::Up && entry.stays(wanted, *place)
                 })
             })
+    }
+
+    /// Has ports that [`Self::stand`] do what else the image says of them. How many changed.
+    pub(super) fn touch(
+        &mut self,
+        maps: &Maps,
+        all: &Wanted<'_>,
+        places: &Places,
+    ) -> Result<usize, DatapathError> {
+        let mut changed = 0;
+        for (nic, wanted) in all.iter() {
+            let (Some(entry), Some(place)) = (self.by_nic.get_mut(nic), places.get(nic)) else {
+                continue;
+            };
+            if entry.place == *place && entry.image == *wanted {
+                continue;
+            }
+            entry.place = *place;
+            entry.image = wanted.clone();
+            let value = entry.value(nic);
+            self.ports.set(&maps.ports, place.id, value)?;
+            changed += 1;
+        }
+        Ok(changed)
     }
 
     /// Brings the ports in `which` into service as the image has them, or follows what became of
@@ -250,7 +275,7 @@ impl Ports {
         attacher: &Attacher<'_>,
         devices: &Netdevs,
     ) -> Result<bool, DatapathError> {
-        let value = entry.value(nic, entry.ifindex.and_then(|ifindex| devices.get(ifindex)));
+        let value = entry.value(nic);
         let mut wrote = false;
         if let Some(held) = self.ports.held().get(&entry.place.id).copied()
             && !may_change_in_place(&held, &value)

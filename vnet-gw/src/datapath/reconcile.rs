@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    ApplyReport, Datapath, DatapathError, Drift, attach::Attacher, mirror::Difference,
+    ApplyReport, Datapath, DatapathError, Drift, Owed, attach::Attacher, mirror::Difference,
     netdev::Netdevs, ports::Which, report::PortState, tables::TablesPlan,
 };
 
@@ -20,15 +20,22 @@ impl Datapath {
         let Some(image) = self.image.clone() else {
             return Ok(drift);
         };
+        let settled = self.settle().and_then(|()| self.tables.arrive());
+        note(&mut drift.failed, "the last change", settled);
         self.mend(&mut drift);
         if self.unfinished {
             let again = self.reach(image, &mut ApplyReport::default(), start);
+            let again = again.and_then(|()| self.settle());
             note(&mut drift.failed, "carrying on with the last change", again);
         } else {
             let followed = self.follow(&mut drift);
             note(&mut drift.failed, "following devices", followed);
-            let settled = self.settle(false).and_then(|()| self.free_scopes());
-            note(&mut drift.failed, "freeing what is not used", settled);
+            let owed = Owed {
+                ports_went: false,
+                scopes: true,
+            };
+            let freed = self.free(owed);
+            note(&mut drift.failed, "freeing what is not used", freed);
         }
         self.totals.reconciles += 1;
         self.totals.last_reconcile = Some(start.elapsed());

@@ -53,6 +53,10 @@ impl Fabric for Fake {
         Ok(ApplyReport::default())
     }
 
+    fn settle(&mut self) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn security(&self) -> (BTreeMap<RuleSetId, Vec<RuleHits>>, [FlowCounts; 2]) {
         (BTreeMap::new(), Default::default())
     }

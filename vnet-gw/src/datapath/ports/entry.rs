@@ -27,10 +27,38 @@ impl Entry {
             hook: None,
             state: PortState::NoDevice,
             veth: false,
+            peer: false,
             warnings: Vec::new(),
             surroundings: Vec::new(),
             ahead: None,
         }
+    }
+
+    /// Whether it would still be the same device of the same NIC with the same addresses: what else
+    /// the image says of a port can be changed while packets read it.
+    pub(super) fn stays(&self, wanted: &PortImage, place: Place) -> bool {
+        let PortImage {
+            device,
+            mac,
+            vnet,
+            subnet: _,
+            addresses,
+            ip_forwarding: _,
+            gateway,
+            security: _,
+            flow_timeout: _,
+        } = wanted;
+        let Place {
+            id,
+            scope,
+            table: _,
+            internet,
+            generation: _,
+        } = place;
+        let (was, at) = (&self.image, self.place);
+        (&was.device, &was.vnet, &was.addresses) == (device, vnet, addresses)
+            && (was.mac, was.gateway) == (*mac, *gateway)
+            && (at.id, at.scope, at.internet) == (id, scope, internet)
     }
 
     /// Whether it is in service as it should be, as far as its device tells.
@@ -63,6 +91,8 @@ impl Entry {
         self.ifindex = Some(device.ifindex);
         self.mtu = Some(device.mtu);
         self.veth = device.kind.as_deref() == Some("veth");
+        // The far side of a gateway's port is the worker's, which reads what the device sends.
+        self.peer = !self.image.gateway && device.redirects_to_peer();
         if device.loopback {
             self.state = PortState::Failed(format!(
                 "{} is the loopback device, which leads to no workload: name the workload's device in vnet-gw:device",
@@ -116,7 +146,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn value(&self, nic: &ResourceId, device: Option<&Netdev>) -> Port {
+    pub(super) fn value(&self, nic: &ResourceId) -> Port {
         let v4 = self
             .image
             .addresses
@@ -150,9 +180,7 @@ impl Entry {
         let secured = !security.inbound.is_empty() || !security.outbound.is_empty();
         set(secured, Port::SECURED);
         set(self.hook.is_some_and(|hook| !hook.is_xdp()), Port::TC);
-        // The far side of a gateway's port is the worker's, which reads what the device sends.
-        let peer = !self.image.gateway && device.is_some_and(Netdev::redirects_to_peer);
-        set(peer, Port::PEER);
+        set(self.peer, Port::PEER);
         Port {
             mac: mac_to_u64(self.image.mac),
             ip4: v4.unwrap_or(0),

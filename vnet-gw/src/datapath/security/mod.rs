@@ -59,6 +59,13 @@ pub(super) struct RuleSetsPlan {
     pub(super) flushed: BTreeSet<ResourceId>,
 }
 
+impl RuleSetsPlan {
+    /// Whether all sets stay as they are.
+    pub(super) fn is_calm(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty()
+    }
+}
+
 impl RuleSets {
     pub(super) fn read(maps: &Maps) -> Result<Self, DatapathError> {
         let free = Security::default();

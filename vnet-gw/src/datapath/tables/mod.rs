@@ -28,7 +28,7 @@ use vnet_gw_core::{
 use self::{
     counters::CounterMap,
     family::{Family, V4, V6},
-    publish::{Changes, Outer},
+    publish::{Changes, Outer, Underway},
     table::{Plan, Table},
 };
 use super::{
@@ -39,6 +39,9 @@ use super::{
     report::{ApplyReport, SubnetCounters, TableStats},
     scopes::{Scopes, collision},
 };
+
+/// Changes ahead of their grace periods; each has a thread that waits.
+const MAX_RESTING: usize = 8;
 
 /// Subnets whose new tables are made before any of them is put in: each has up to four open
 /// descriptors meanwhile, of the 1,024 that a process usually may have.
@@ -66,6 +69,14 @@ pub(super) struct Tables {
     leaving: Vec<Leaving>,
     /// Something in a table must outlast a grace period before it can be used again.
     owes_grace: bool,
+    resting: Vec<Resting>,
+}
+
+/// Tables that packets meet already, while some may still be looked up in what they replace.
+#[derive(Debug)]
+struct Resting {
+    subnets: BTreeSet<ResourceId>,
+    wait: Underway,
 }
 
 #[derive(Debug)]
@@ -111,6 +122,7 @@ impl Tables {
             mirror,
             leaving: Vec::new(),
             owes_grace: false,
+            resting: Vec::new(),
         })
     }
 
@@ -132,14 +144,22 @@ impl Tables {
         maps: &Maps,
     ) -> Result<TablesPlan, DatapathError> {
         let mut plan = TablesPlan::default();
+        let mut others = Vec::new();
+        // Side by side, since both are in order: most are as they were.
+        let mut held = self.subnets.iter().peekable();
         for (subnet, wanted) in &image.subnets {
-            let same = self
-                .subnets
-                .get(subnet)
-                .and_then(|entry| entry.image.as_ref());
-            if same.is_some_and(|image| Arc::ptr_eq(image, wanted) || image == wanted) {
-                continue;
+            while let Some((gone, _)) = held.next_if(|(id, _)| *id < subnet) {
+                plan.gone.push(gone.clone());
             }
+            let same = held
+                .next_if(|(id, _)| *id == subnet)
+                .and_then(|(_, entry)| entry.image.as_ref());
+            if !same.is_some_and(|image| Arc::ptr_eq(image, wanted) || image == wanted) {
+                others.push((subnet, wanted));
+            }
+        }
+        plan.gone.extend(held.map(|(id, _)| id.clone()));
+        for (subnet, wanted) in others {
             if !self.subnets.contains_key(subnet) {
                 let entry = self.admit(subnet, maps)?;
                 self.subnets.insert(subnet.clone(), entry);
@@ -155,12 +175,6 @@ impl Tables {
                 planned.id = self.ids.take()?;
             }
         }
-        plan.gone = self
-            .subnets
-            .keys()
-            .filter(|id| !image.subnets.contains_key(*id))
-            .cloned()
-            .collect();
         Ok(plan)
     }
 
@@ -185,12 +199,27 @@ impl Tables {
         })
     }
 
+    /// Whether a plan can be carried out before what is under way has arrived: it concerns other
+    /// tables, and leaves every subnet its table id.
+    pub(super) fn may_overtake(&self, plan: &TablesPlan) -> bool {
+        let calm = |(subnet, planned): &(ResourceId, SubnetPlan)| {
+            planned.moved_from.is_none()
+                && !(self.resting.iter()).any(|one| one.subnets.contains(subnet))
+        };
+        self.resting.len() < MAX_RESTING
+            && self.leaving.is_empty()
+            && plan.gone.is_empty()
+            && plan.changed.iter().all(calm)
+    }
+
     /// Makes the tables so. Ports keep using the old id of a subnet that moves until
-    /// [`Self::finish`].
+    /// [`Self::finish`]. With `ahead`, some packets may be looked up in what is replaced until
+    /// [`Self::arrive`]; without, no more when it returns.
     pub(super) fn carry_out(
         &mut self,
         plan: TablesPlan,
         maps: &Maps,
+        ahead: bool,
         report: &mut ApplyReport,
     ) -> Result<(), DatapathError> {
         for subnet in &plan.gone {
@@ -206,13 +235,21 @@ impl Tables {
             }
         }
         let mut plans = plan.changed.into_iter().peekable();
+        let mut subnets = BTreeSet::new();
         while plans.peek().is_some() {
             let mut changes = Changes::default();
             for (subnet, planned) in plans.by_ref().take(AT_ONCE) {
                 self.carry_out_one(&subnet, planned, maps, &mut changes, report)?;
+                subnets.insert(subnet);
             }
             let waits = !changes.is_empty();
-            changes.publish(maps)?;
+            if ahead && plans.peek().is_none() {
+                let underway = changes.publish_ahead(maps)?;
+                let subnets = std::mem::take(&mut subnets);
+                (self.resting).extend(underway.map(|wait| Resting { subnets, wait }));
+            } else {
+                changes.publish(maps)?;
+            }
             if waits {
                 self.owes_grace = false;
             }
@@ -267,12 +304,23 @@ impl Tables {
         self.owes_grace || !self.leaving.is_empty()
     }
 
-    /// After a grace period in which no port had a table id that is leaving.
+    /// Waits for what is under way.
+    pub(super) fn arrive(&mut self) -> Result<(), DatapathError> {
+        let waits = std::mem::take(&mut self.resting);
+        waits.into_iter().try_for_each(|one| one.wait.end())
+    }
+
+    /// After a grace period in which no port had a table id that is leaving, if one was owed.
     pub(super) fn finish(&mut self, maps: &Maps) -> Result<(), DatapathError> {
+        for one in self.resting.extract_if(.., |one| one.wait.is_over()) {
+            one.wait.end()?;
+        }
         self.owes_grace = false;
-        for entry in self.subnets.values_mut() {
-            entry.v4.grace_passed();
-            entry.v6.grace_passed();
+        for (subnet, entry) in &mut self.subnets {
+            if !(self.resting.iter()).any(|one| one.subnets.contains(subnet)) {
+                entry.v4.grace_passed();
+                entry.v6.grace_passed();
+            }
         }
         self.ids.rested();
         let mut changes = Changes::default();

@@ -4,7 +4,10 @@
 //! (an RCU grace period, about 10 ms), which is what makes a swap safe and what makes one update a
 //! time slow. So they go in batches, and what need not be in order goes at once.
 
-use std::thread;
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use aya::util::KernelVersion;
 
@@ -50,6 +53,27 @@ pub(in crate::datapath) struct Changes {
     unset: Vec<(Outer, usize, u32)>,
 }
 
+/// What packets meet already, and the wait until none of them has what was there before.
+#[derive(Debug)]
+pub(in crate::datapath) struct Underway(JoinHandle<Result<(), DatapathError>>);
+
+impl Underway {
+    /// How often is looked whether it is there: putting it there takes some microseconds.
+    const LOOK: Duration = Duration::from_micros(20);
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// When it returns, no packet is being looked up in what was there before.
+    pub(super) fn end(self) -> Result<(), DatapathError> {
+        match self.0.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
 impl Changes {
     pub(super) fn set(&mut self, outer: Outer, family: usize, id: u32, map: Map) {
         self.set.push((outer, family, id, map));
@@ -71,9 +95,9 @@ impl Changes {
     /// set or cleared at all).
     pub(in crate::datapath) fn publish(self, maps: &Maps) -> Result<(), DatapathError> {
         let Self { set, unset } = self;
-        for stage in [&[Outer::Counters, Outer::Big][..], &[Outer::Small]] {
+        for stage in STAGES {
             let mut batches = Vec::new();
-            for (outer, family) in stage.iter().flat_map(|outer| [(*outer, 0), (*outer, 1)]) {
+            for (outer, family) in slots(stage) {
                 let of_it = set.iter().filter(|(o, f, ..)| (*o, *f) == (outer, family));
                 let batch: Vec<(u32, &Map)> = of_it.map(|(_, _, id, map)| (*id, map)).collect();
                 batches.extend(
@@ -94,6 +118,66 @@ impl Changes {
         }
         Ok(())
     }
+
+    /// The same, but it returns as soon as packets meet what is set, where it is all of one stage:
+    /// nothing here has to wait for packets then. Until [`Underway::end`], some may still be looked
+    /// up in what was there before.
+    pub(super) fn publish_ahead(self, maps: &Maps) -> Result<Option<Underway>, DatapathError> {
+        let is_of = |stage: &[Outer]| self.set.iter().all(|(outer, ..)| stage.contains(outer));
+        let waits_once = batch_size(self.set.len()) >= self.set.len();
+        if !self.unset.is_empty() || !waits_once || !STAGES.into_iter().any(is_of) {
+            return self.publish(maps).map(|()| None);
+        }
+        let (mut batches, mut last) = (Vec::new(), Vec::new());
+        let mut set = self.set;
+        for (outer, family) in slots(&Outer::ALL) {
+            let of_it = |(o, f, ..): &mut (Outer, usize, u32, Map)| (*o, *f) == (outer, family);
+            let batch: Vec<(u32, Map)> = (set.extract_if(.., of_it))
+                .map(|(_, _, id, map)| (id, map))
+                .collect();
+            if let Some((id, map)) = batch.last() {
+                // The kernel takes them one after the other.
+                last.push((maps.outer(outer, family), *id, map.info().id));
+                batches.push((maps.outer(outer, family).again()?, batch));
+            }
+        }
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        let work = move || {
+            together(batches, |(outer, batch)| {
+                let batch: Vec<(u32, &Map)> = batch.iter().map(|(id, map)| (*id, map)).collect();
+                outer.set_inner(&batch)
+            })
+        };
+        let thread = thread::Builder::new()
+            .name("publish".to_owned())
+            .spawn(work)
+            .map_err(DatapathError::Thread)?;
+        let is_there = || -> Result<bool, DatapathError> {
+            for (outer, id, map) in &last {
+                if outer.get::<u32>(*id)? != Some(*map) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        while !thread.is_finished() && !is_there()? {
+            thread::sleep(Underway::LOOK);
+        }
+        let underway = Underway(thread);
+        if underway.is_over() {
+            return underway.end().map(|()| None);
+        }
+        Ok(Some(underway))
+    }
+}
+
+/// What is set at once, and what after it.
+const STAGES: [&[Outer]; 2] = [&[Outer::Counters, Outer::Big], &[Outer::Small]];
+
+fn slots(stage: &[Outer]) -> impl Iterator<Item = (Outer, usize)> {
+    stage.iter().flat_map(|outer| [(*outer, 0), (*outer, 1)])
 }
 
 const THREADS: usize = 32;
