@@ -10,6 +10,7 @@ use std::{
 use aya::{
     EbpfLoader, Pod,
     programs::{Program, ProgramError, SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use aya_obj::generated::bpf_map_type::{self, *};
 use vnet_gw_common::{
@@ -172,8 +173,20 @@ impl Pinned {
             .map_err(self.failed(&format!("opening table {key}")))
     }
 
-    /// Slots in use of an outer map, with the ids of their inner maps.
-    pub(super) fn inner_ids(&self) -> Result<Vec<(u32, u32)>, DatapathError> {
+    /// Slots in use of an outer map, with the ids of their inner maps. Before Linux 6.8 each look at a
+    /// slot waits for a grace period, which for all of them is minutes: only those in `likely` are
+    /// looked at there.
+    pub(super) fn inner_ids(
+        &self,
+        likely: impl IntoIterator<Item = u32>,
+    ) -> Result<Vec<(u32, u32)>, DatapathError> {
+        if KernelVersion::current().is_ok_and(|kernel| kernel.code() < 6 << 16 | 8 << 8) {
+            let mut held = Vec::new();
+            for key in likely {
+                held.extend(self.get::<u32>(key)?.map(|id| (key, id)));
+            }
+            return Ok(held);
+        }
         let ids = self.read_all(0u32)?;
         Ok((0..).zip(ids).filter(|(_, id)| *id != 0).collect())
     }

@@ -66,16 +66,25 @@ impl RuleSetsPlan {
     }
 }
 
+/// The sets that ports have.
+fn of_ports(ports: &Mirror<Security>) -> BTreeSet<u32> {
+    let sets = ports.held().values().map(|port| port.sets);
+    let ids = sets.flat_map(|sets| (0..4).map(move |at| (sets >> (16 * at)) as u32 & 0xffff));
+    ids.filter(|id| *id != 0).collect()
+}
+
 impl RuleSets {
     pub(super) fn read(maps: &Maps) -> Result<Self, DatapathError> {
         let free = Security::default();
         let ports = Mirror::read(&maps.security, Kind::Array, free, |port| {
             *port == Security::default()
         })?;
+        let likely = of_ports(&ports);
+        let likely = || likely.iter().copied();
         let mut adopted = BTreeMap::new();
         let mut used = BTreeSet::new();
         for family in [0, 1] {
-            for (id, _) in maps.rules[family].inner_ids()? {
+            for (id, _) in maps.rules[family].inner_ids(likely())? {
                 used.insert(id);
                 if family == 0
                     && let Some(blocks) = set::read(maps, family, id)?
@@ -85,7 +94,8 @@ impl RuleSets {
                 }
             }
         }
-        used.extend(maps.rule_counters.inner_ids()?.iter().map(|(id, _)| *id));
+        let counters = maps.rule_counters.inner_ids(likely())?;
+        used.extend(counters.iter().map(|(id, _)| *id));
         Ok(Self {
             sets: BTreeMap::new(),
             adopted,
@@ -344,7 +354,7 @@ impl RuleSets {
             .collect();
         let mut orphans = BTreeSet::new();
         for outer in [&maps.rules[0], &maps.rules[1], &maps.rule_counters] {
-            let held = outer.inner_ids()?;
+            let held = outer.inner_ids(of_ports(&self.ports))?;
             orphans.extend(
                 held.into_iter()
                     .map(|(id, _)| id)

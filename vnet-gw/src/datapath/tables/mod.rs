@@ -366,10 +366,13 @@ impl Tables {
             .map(|entry| entry.id)
             .chain(self.leaving.iter().map(|leaving| leaving.id))
             .collect();
+        let likely: Vec<u32> = self.mirror.held().keys().copied().collect();
         let mut orphans = BTreeSet::new();
         for outer in Outer::ALL {
             for family in [V4::AT, V6::AT] {
-                let held = maps.outer(outer, family).inner_ids()?;
+                let held = maps
+                    .outer(outer, family)
+                    .inner_ids(likely.iter().copied())?;
                 orphans.extend(
                     held.into_iter()
                         .map(|(id, _)| id)
