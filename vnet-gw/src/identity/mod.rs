@@ -16,6 +16,7 @@ mod principal;
 mod principals;
 mod secret;
 mod token;
+mod verified;
 
 pub use access::{Access, Denied, Permission, Role};
 pub use admin::{

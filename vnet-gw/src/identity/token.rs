@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Denied, IdentityError, Principal, files};
+use super::{
+    Denied, IdentityError, Principal, files,
+    verified::{Said, Verified},
+};
 
 /// Azure's audience of its Resource Manager; whatever of its names a client asks for.
 pub(super) const AUDIENCE: &str = "https://management.core.windows.net/";
@@ -48,6 +51,7 @@ pub(super) struct TokenKey {
     /// Coordinates of the public point, base64url.
     x: String,
     y: String,
+    verified: Verified,
 }
 
 impl std::fmt::Debug for TokenKey {
@@ -97,6 +101,7 @@ impl TokenKey {
             id,
             x,
             y,
+            verified: Verified::default(),
         })
     }
 
@@ -138,6 +143,10 @@ impl TokenKey {
 
     /// The client id in a token that this instance signed for itself and that is good now.
     pub(super) fn verify(&self, tenant: &str, token: &str) -> Result<String, Denied> {
+        let now = seconds(SystemTime::now());
+        if let Some(client_id) = self.verified.get(tenant, token, now) {
+            return Ok(client_id);
+        }
         let mut validation = Validation::new(Algorithm::ES256);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
@@ -148,7 +157,16 @@ impl TokenKey {
             return Err(invalid("it is too long"));
         }
         match jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation) {
-            Ok(token) => Ok(token.claims.appid),
+            Ok(data) => {
+                let said = Said {
+                    tenant: tenant.to_owned(),
+                    client_id: data.claims.appid.clone(),
+                    not_before: data.claims.nbf.saturating_sub(LEEWAY_SECONDS),
+                    expires: data.claims.exp.saturating_add(LEEWAY_SECONDS),
+                };
+                self.verified.add(token, said, now);
+                Ok(data.claims.appid)
+            }
             Err(error) => Err(match error.kind() {
                 ErrorKind::ExpiredSignature => Denied {
                     status: 401,
