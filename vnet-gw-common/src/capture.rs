@@ -96,10 +96,16 @@ impl Capture {
 ///
 /// # Safety
 /// `capture` points to a live element of the map.
-#[cfg(target_arch = "bpf")]
 #[inline(always)]
 pub unsafe fn count_lost(capture: *mut Capture) {
     const { assert!(core::mem::offset_of!(Capture, lost) == 0) };
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the aligned word at the pointer, as the caller promises.
+    unsafe {
+        use core::sync::atomic::{AtomicU64, Ordering};
+        AtomicU64::from_ptr(&raw mut (*capture).lost).fetch_add(1, Ordering::Relaxed);
+    }
+    #[cfg(target_arch = "bpf")]
     // SAFETY: adds to the aligned word at the pointer, as the caller promises.
     unsafe {
         core::arch::asm!(

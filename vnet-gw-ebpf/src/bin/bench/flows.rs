@@ -160,6 +160,7 @@ fn answer(start: usize, end: usize) -> bool {
 /// # Safety
 /// Both places are in the packet.
 #[inline(always)]
+#[expect(clippy::manual_swap, reason = "`swap` wants aligned places")]
 unsafe fn swap<T: Copy>(start: usize, a: usize, b: usize) {
     let (a, b) = ((start + a) as *mut T, (start + b) as *mut T);
     // SAFETY: as the caller promises; BPF allows any alignment.
