@@ -54,7 +54,7 @@ pub fn arp<H: Hook>(hook: H, id: u32, port: &Port) -> Result<u32, Refused> {
     let settings = VG_SETTINGS.get(0).ok_or(Reason::UnknownPort)?;
     let subnet = VG_SUBNETS.get(port.table).ok_or(Reason::UnknownPort)?;
     if kind != ARP_REQUEST
-        || port.flags & Port::GATEWAY != 0
+        || port.flags & (Port::GATEWAY | Port::INTERNET) != 0
         || sender_mac != port.mac
         || !subnet.contains4(target)
         || !is_own::<V4>(settings, id, port, sender)
@@ -115,7 +115,7 @@ pub fn neighbour<H: Hook>(hook: H, id: u32, port: &Port) -> Result<u32, Refused>
     // RFC 4861, section 7.1.1. A solicitation from the unspecified address is duplicate address
     // detection and stays unanswered: addresses are the platform's to give.
     if next != ICMPV6
-        || port.flags & Port::GATEWAY != 0
+        || port.flags & (Port::GATEWAY | Port::INTERNET) != 0
         || kind != u16::from(NEIGHBOUR_SOLICITATION) << 8
         || hops != 255
         || !known
