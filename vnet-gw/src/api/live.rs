@@ -56,9 +56,16 @@ impl Api {
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> Question,
     ) -> Result<T, Refusal> {
+        self.ask_daemon(|answer| Asked::Vpn(question(answer))).await
+    }
+
+    /// Asks the daemon's loop.
+    pub(super) async fn ask_daemon<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Asked,
+    ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked::Vpn(question(answer));
-        let sent = self.questions.send(asked).await;
+        let sent = self.questions.send(question(answer)).await;
         sent.map_err(|_| Refusal::ending())?;
         answered.await.map_err(|_| Refusal::ending())
     }

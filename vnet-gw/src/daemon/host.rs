@@ -113,11 +113,11 @@ impl Fabric for Host {
             self.begin(&mut warnings)?;
         }
         let applied = self.datapath.put_in_force(image);
-        if first
-            || !applied
-                .as_ref()
-                .is_ok_and(|report| report.ports_changed + report.rule_sets_changed == 0)
-        {
+        // After a failure anything may have changed.
+        let same_names = applied
+            .as_ref()
+            .is_ok_and(|report| report.ports_changed + report.rule_sets_changed == 0);
+        if first || !same_names {
             self.flows.set_names(self.datapath.flow_names());
         }
         let mut report = applied?;

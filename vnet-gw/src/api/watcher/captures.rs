@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vnet_gw_core::{arm::Target, capture::Settings, model::ResourceId};
 
-use super::{question::target_machine, watchers};
+use super::{child, question::target_machine, watchers};
 use crate::{
-    api::{Answer, Api, Call, Refusal, lists::Page, only},
+    api::{Answer, Api, Call, Refusal},
     control::{Asked, CaptureList, CaptureQuestion, CaptureRow, ErrorCode, ErrorReply},
     daemon::records,
     identity::Permission,
@@ -20,8 +20,6 @@ use crate::{
 };
 
 const TYPE: &str = "Microsoft.Network/networkWatchers/packetCaptures";
-/// Longest name.
-const NAME: usize = 80;
 
 impl Api {
     /// `rest` is what follows `packetCaptures` in the path, in lower case.
@@ -34,18 +32,11 @@ impl Api {
         let state = self.engine.state();
         watchers::must_be(&state, watcher)?;
         let Some(_) = rest.first() else {
-            only(call, &["GET"])?;
-            let scope = watcher.id.as_str();
-            call.allow(Permission::Read, &format!("{TYPE}/read"), scope)?;
-            let page = Page::of(call)?;
-            let mut all = self.captures_of(watcher).await?;
-            all.sort_by(|a, b| a.id.cmp(&b.id));
-            let all = all.into_iter().map(|one| (one.id.to_lowercase(), one));
-            return Ok(Json(page.take(call, all, |one| Some(shown(&one)))).into_response());
+            let page = child::page(call, watcher, TYPE)?;
+            let all = self.captures_of(watcher).await?;
+            return child::listed(call, &page, all, shown);
         };
-        // As it was written.
-        let name = call.path.segments().get(9).copied().unwrap_or_default();
-        let id = ResourceId::new(&format!("{}/packetCaptures/{name}", watcher.id));
+        let id = child::id(call, watcher, TYPE);
         let allow = |permission: Permission, verb: &str| {
             call.allow(permission, &format!("{TYPE}/{verb}"), id.as_str())
         };
@@ -113,18 +104,7 @@ impl Api {
     }
 
     async fn put_capture(&self, call: &Call, id: ResourceId) -> Answer {
-        let name = id.name();
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.len() > NAME || !name.chars().all(fine) {
-            return Err(Refusal::bad(
-                "InvalidResourceName",
-                format!(
-                    "Resource name {} is invalid. The name can have up to {NAME} letters, digits, \
-                     '-', '_' and '.'.",
-                    name.chars().take(NAME).collect::<String>()
-                ),
-            ));
-        }
+        child::name_must_fit(&id)?;
         let body = call.object()?;
         let settings = Settings::read(&body)?;
         settings.file()?;
@@ -162,26 +142,20 @@ impl Api {
     }
 
     async fn captures_of(&self, watcher: &Target) -> Result<Vec<CaptureRow>, Refusal> {
-        let CaptureList { mut value } = self.ask_capture(CaptureQuestion::List).await?;
-        let below = format!("{}/packetcaptures/", watcher.id.key());
-        value.retain(|one| one.id.to_lowercase().starts_with(&below));
-        Ok(value)
+        let CaptureList { value } = self.ask_capture(CaptureQuestion::List).await?;
+        Ok(child::below(value, watcher, TYPE))
     }
 
     async fn capture(&self, watcher: &Target, id: &ResourceId) -> Result<CaptureRow, Refusal> {
-        let mut all = self.captures_of(watcher).await?.into_iter();
-        all.find(|one| ResourceId::new(&one.id) == *id)
-            .ok_or_else(|| Refusal::missing("NotFound", format!("Resource {id} not found.")))
+        child::find(self.captures_of(watcher).await?, id)
     }
 
     async fn ask_capture<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> CaptureQuestion,
     ) -> Result<T, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.questions.send(Asked::Capture(question(answer))).await;
-        sent.map_err(|_| Refusal::ending())?;
-        answered.await.map_err(|_| Refusal::ending())
+        self.ask_daemon(|answer| Asked::Capture(question(answer)))
+            .await
     }
 }
 

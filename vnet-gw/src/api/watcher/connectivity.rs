@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use tokio::sync::oneshot;
 use vnet_gw_core::{
     arm::{Live, Target},
     compile::CompileOptions,
@@ -17,7 +16,7 @@ use vnet_gw_core::{
 use super::question::{self, Question};
 use crate::{
     api::{Answer, Api, Call, Refusal, changes::subscription_of},
-    control::{Asked, PortList},
+    control::Asked,
     identity::Permission,
     probe::ProbeSpec,
 };
@@ -82,15 +81,9 @@ impl Api {
 
     /// As the data path has it; as it should be, where the daemon ends.
     async fn internet_port(&self) -> Option<InternetPort> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.questions.send(Asked::Ports(answer)).await;
-        let ports: Option<PortList> = match sent {
-            Ok(()) => answered.await.ok(),
-            Err(_) => None,
-        };
-        match ports {
-            Some(ports) => ports.internet_port(),
-            None => self.settings.internet.then_some(InternetPort::UP),
+        match self.ask_daemon(Asked::Ports).await {
+            Ok(ports) => ports.internet_port(),
+            Err(_) => self.settings.internet.then_some(InternetPort::UP),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! `networkWatchers/{name}`, and the virtual machines that clients ask for first.
 
 mod captures;
+mod child;
 mod connectivity;
 mod ip_flow;
 mod machines;

@@ -13,9 +13,9 @@ use vnet_gw_core::{
     monitor::{Destination, Monitor},
 };
 
-use super::{question::target_machine, watchers};
+use super::{child, question::target_machine, watchers};
 use crate::{
-    api::{Answer, Api, Call, Refusal, lists::Page, only},
+    api::{Answer, Api, Call, Refusal},
     control::{Asked, MonitorList, MonitorQuestion, MonitorRow},
     daemon::records,
     identity::Permission,
@@ -23,8 +23,6 @@ use crate::{
 };
 
 const TYPE: &str = "Microsoft.Network/networkWatchers/connectionMonitors";
-/// Longest name.
-const NAME: usize = 80;
 /// All of an instance.
 const MOST: usize = 200;
 
@@ -39,17 +37,11 @@ impl Api {
         let state = self.engine.state();
         watchers::must_be(&state, watcher)?;
         let Some(_) = rest.first() else {
-            only(call, &["GET"])?;
-            let scope = watcher.id.as_str();
-            call.allow(Permission::Read, &format!("{TYPE}/read"), scope)?;
-            let page = Page::of(call)?;
-            let all = self.monitors_of(watcher).await?.into_iter();
-            let all = all.map(|one| (one.id.to_lowercase(), one));
-            return Ok(Json(page.take(call, all, |one| Some(shown(&one)))).into_response());
+            let page = child::page(call, watcher, TYPE)?;
+            let all = self.monitors_of(watcher).await?;
+            return child::listed(call, &page, all, shown);
         };
-        // As it was written.
-        let name = call.path.segments().get(9).copied().unwrap_or_default();
-        let id = ResourceId::new(&format!("{}/connectionMonitors/{name}", watcher.id));
+        let id = child::id(call, watcher, TYPE);
         let allow = |permission: Permission, verb: &str| {
             call.allow(permission, &format!("{TYPE}/{verb}"), id.as_str())
         };
@@ -102,18 +94,7 @@ impl Api {
     }
 
     async fn put_monitor(&self, call: &Call, watcher: &Target, id: ResourceId) -> Answer {
-        let name = id.name();
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.len() > NAME || !name.chars().all(fine) {
-            return Err(Refusal::bad(
-                "InvalidResourceName",
-                format!(
-                    "Resource name {} is invalid. The name can have up to {NAME} letters, digits, \
-                     '-', '_' and '.'.",
-                    name.chars().take(NAME).collect::<String>()
-                ),
-            ));
-        }
+        child::name_must_fit(&id)?;
         let body = call.object()?;
         let monitor = Monitor::read(&body)?;
         let state = self.engine.state();
@@ -154,26 +135,20 @@ impl Api {
     }
 
     async fn monitors_of(&self, watcher: &Target) -> Result<Vec<MonitorRow>, Refusal> {
-        let MonitorList { mut value } = self.ask_monitor(MonitorQuestion::List).await?;
-        let below = format!("{}/connectionmonitors/", watcher.id.key());
-        value.retain(|one| one.id.to_lowercase().starts_with(&below));
-        Ok(value)
+        let MonitorList { value } = self.ask_monitor(MonitorQuestion::List).await?;
+        Ok(child::below(value, watcher, TYPE))
     }
 
     async fn monitor(&self, watcher: &Target, id: &ResourceId) -> Result<MonitorRow, Refusal> {
-        let mut all = self.monitors_of(watcher).await?.into_iter();
-        all.find(|one| ResourceId::new(&one.id) == *id)
-            .ok_or_else(|| Refusal::missing("NotFound", format!("Resource {id} not found.")))
+        child::find(self.monitors_of(watcher).await?, id)
     }
 
     async fn ask_monitor<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> MonitorQuestion,
     ) -> Result<T, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.questions.send(Asked::Monitor(question(answer))).await;
-        sent.map_err(|_| Refusal::ending())?;
-        answered.await.map_err(|_| Refusal::ending())
+        self.ask_daemon(|answer| Asked::Monitor(question(answer)))
+            .await
     }
 }
 

@@ -306,8 +306,10 @@ impl Tables {
 
     /// Waits for what is under way.
     pub(super) fn arrive(&mut self) -> Result<(), DatapathError> {
+        // All of them, also after one that failed.
         let waits = std::mem::take(&mut self.resting);
-        waits.into_iter().try_for_each(|one| one.wait.end())
+        let ended: Vec<_> = waits.into_iter().map(|one| one.wait.end()).collect();
+        ended.into_iter().collect()
     }
 
     /// After a grace period in which no port had a table id that is leaving, if one was owed.
