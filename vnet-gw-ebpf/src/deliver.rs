@@ -106,7 +106,7 @@ fn hand_over<F: Family, H: Hook>(
         });
     }
     let packet = hook.packet();
-    let at_once = rewrite::may_overtake::<H>(packet, ip);
+    let at_once = rewrite::may_overtake::<H>(packet, ip, port);
     rewrite::rewrite::<F>(packet, endpoint.mac(), ip.ttl)?;
     meter.count::<H>(packet, ip);
     capture::delivered(hook, endpoint.port(), out);

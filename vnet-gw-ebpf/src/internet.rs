@@ -85,7 +85,7 @@ pub fn hand_over<F: Family, H: Hook>(
     } else {
         FABRIC_MAC
     };
-    let at_once = rewrite::may_overtake::<H>(packet, ip);
+    let at_once = rewrite::may_overtake::<H>(packet, ip, port);
     // SAFETY: 14 bytes are there.
     unsafe { rewrite::addresses_from(packet, mac, from) };
     meter.count::<H>(packet, ip);

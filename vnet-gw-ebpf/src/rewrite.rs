@@ -1,6 +1,9 @@
 //! The rewrite step: MAC addresses and TTL, in place.
 
-use vnet_gw_common::{port::FABRIC_MAC, verdict::Reason};
+use vnet_gw_common::{
+    port::{FABRIC_MAC, Port},
+    verdict::Reason,
+};
 
 use crate::{
     family::{Family, Ip},
@@ -50,10 +53,11 @@ pub fn rewrite<F: Family>(packet: Packet, to: u64, ttl: u8) -> Result<(), Refuse
 /// Whether the packet may go straight into the other namespace (`bpf_redirect_peer`), which is
 /// quicker for single packets but slower than the device's own queue for bulk TCP. All packets of a flow
 /// that must stay in order get the same answer: TCP segments with payload take the queue, and an
-/// acknowledgement that overtakes them does no harm; everything else goes straight.
+/// acknowledgement that overtakes them does no harm; everything else goes straight. So does all that
+/// comes from a gateway: one thread writes it, which the queue would only keep longer.
 #[inline(always)]
-pub fn may_overtake<H: Hook>(packet: Packet, ip: &Ip<impl Copy>) -> bool {
-    if !H::TC || ip.upper.protocol != TCP {
+pub fn may_overtake<H: Hook>(packet: Packet, ip: &Ip<impl Copy>, from: &Port) -> bool {
+    if !H::TC || ip.upper.protocol != TCP || from.flags & Port::GATEWAY != 0 {
         return true;
     }
     if ip.upper.later_fragment {

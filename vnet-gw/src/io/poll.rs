@@ -75,6 +75,10 @@ impl Ready {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn contains(&self, token: Token) -> bool {
         self.events[..self.count]
             .iter()

@@ -13,6 +13,7 @@ mod priority;
 mod report;
 mod routes;
 mod spi_table;
+mod spin;
 mod thread;
 mod tunnels;
 

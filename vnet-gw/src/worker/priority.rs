@@ -33,6 +33,11 @@ impl Priority {
         }
     }
 
+    /// Whether super-packets passed just now.
+    pub(super) fn is_raised(&self) -> bool {
+        self.raised
+    }
+
     /// Once a turn; `bulk`: super-packets of TCP passed in it. A system call only where something
     /// changes.
     pub(super) fn turn(&mut self, bulk: bool, now: Instant) {

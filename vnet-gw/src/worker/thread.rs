@@ -24,6 +24,7 @@ use super::{
     outbound::{Back, Sealer},
     priority::Priority,
     report::Reporter,
+    spin::Spin,
     tunnels::Tunnels,
 };
 use crate::io::{Poll, Port, Ready, Underlay, token};
@@ -87,6 +88,7 @@ struct Gateway {
     opener: Opener,
     reporter: Reporter,
     priority: Priority,
+    spin: Spin,
     /// TCP's super-packets passed in this turn.
     bulk: bool,
     bandwidth: Option<u64>,
@@ -114,6 +116,7 @@ impl Gateway {
             opener: Opener::new(Bucket::new(bandwidth, now), shared.out.clone()),
             reporter: Reporter::new(shared.out.clone(), now),
             priority: Priority::new(now),
+            spin: Spin::default(),
             bulk: false,
             bandwidth,
             sparse: true,
@@ -136,7 +139,11 @@ impl Gateway {
         let mut ready = Ready::new();
         loop {
             let patience = self.patience();
-            self.poll.wait(&mut ready, patience)?;
+            if self.priority.is_raised() && patience != Some(Duration::ZERO) {
+                self.spin.wait(&self.poll, &mut ready, patience)?;
+            } else {
+                self.poll.wait(&mut ready, patience)?;
+            }
             self.port.ready(&ready);
             self.underlay.ready(&ready);
             let now = Instant::now();
