@@ -19,8 +19,9 @@ use vnet_gw_core::metering::MeterKey;
 
 use super::{
     DatapathError, Instance, MeterReading,
-    load::{Maps, Pinned, pinned},
+    load::{Maps, pinned},
     mirror::{Ids, Kind, Mirror},
+    pinned::Pinned,
     pins::Directory,
 };
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use aya::Pod;
 
-use super::{DatapathError, load::Pinned};
+use super::{DatapathError, pinned::Pinned};
 
 /// The entries of a flat map that are in use.
 #[derive(Debug)]

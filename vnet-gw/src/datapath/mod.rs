@@ -29,6 +29,7 @@ mod map;
 mod meters;
 mod mirror;
 mod netdev;
+mod pinned;
 mod pins;
 mod ports;
 mod probe;

@@ -1,8 +1,11 @@
 //! TCP from A to B by `iperf3`, and what it costs in CPU time.
 
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use vnet_gw_lab::netns::run as run_command;
 use vnet_gw_tests::report::Report;
@@ -11,6 +14,11 @@ use crate::{subject::Subject, wire::B};
 
 /// What a peer may need: boringtun resets a connection of four streams now and then. Ours has one.
 const ATTEMPTS_OF_PEERS: usize = 3;
+/// Seconds before the rate counts.
+const OMITTED: u32 = 1;
+/// What a server says, or its kernel, that has not done with the last client.
+const NOT_YET: [&str; 2] = ["server is busy", "Connection refused"];
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn measure(
     subject: &Subject,
@@ -38,7 +46,7 @@ pub(crate) fn measure(
         };
         let name = format!("tcp{streams}{suffix}");
         report.add(&name, subject.kind.name(), "Gbit/s", rate / 1e9);
-        let gigabits = rate / 1e9 * f64::from(seconds);
+        let gigabits = rate / 1e9 * f64::from(seconds + OMITTED);
         report.add(
             &format!("cpu_{name}"),
             subject.kind.name(),
@@ -49,19 +57,42 @@ pub(crate) fn measure(
     Ok(())
 }
 
-/// Bits a second that arrived.
+/// Bits a second that arrived. The server takes one client at a time, and a moment to be there for the
+/// next one.
 fn transfer(subject: &Subject, streams: u32, seconds: u32) -> Result<f64> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match transfer_once(subject, streams, seconds)? {
+            Transfer::Rate(rate) => return Ok(rate),
+            Transfer::NotYet(why) if Instant::now() > deadline => bail!("{why}"),
+            Transfer::NotYet(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+enum Transfer {
+    Rate(f64),
+    /// The server is not there yet; its words.
+    NotYet(String),
+}
+
+fn transfer_once(subject: &Subject, streams: u32, seconds: u32) -> Result<Transfer> {
     let mut command = subject.wire.workloads[0].command("iperf3");
     command.args(["--json", "--client", &B.to_string()]);
     command.args(["--parallel", &streams.to_string()]);
-    command.args(["--time", &seconds.to_string(), "--omit", "1"]);
+    command.args(["--time", &seconds.to_string()]);
+    command.args(["--omit", &OMITTED.to_string()]);
     let output = run_command(&mut command)?;
     let report: Value = serde_json::from_str(&output).context("reading iperf3's report")?;
-    report
-        .pointer("/end/sum_received/bits_per_second")
-        .and_then(Value::as_f64)
-        .filter(|rate| *rate > 0.0)
-        .with_context(|| format!("iperf3 reports no transfer: {}", report["error"]))
+    let rate = report.pointer("/end/sum_received/bits_per_second");
+    let error = || report["error"].to_string();
+    match rate.and_then(Value::as_f64).filter(|rate| *rate > 0.0) {
+        Some(rate) => Ok(Transfer::Rate(rate)),
+        None if NOT_YET.iter().any(|words| error().contains(words)) => {
+            Ok(Transfer::NotYet(error()))
+        }
+        None => bail!("iperf3 reports no transfer: {}", error()),
+    }
 }
 
 /// Seconds that all CPUs were not idle since the machine started: what ran besides, the load

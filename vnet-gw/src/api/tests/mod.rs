@@ -2,6 +2,7 @@
 
 mod bad;
 mod circles;
+mod connectivity;
 mod deployments;
 mod resources;
 mod watcher;

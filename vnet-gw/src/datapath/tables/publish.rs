@@ -11,11 +11,7 @@ use std::{
 
 use aya::util::KernelVersion;
 
-use crate::datapath::{
-    DatapathError,
-    load::{Maps, Pinned},
-    map::Map,
-};
+use crate::datapath::{DatapathError, load::Maps, map::Map, pinned::Pinned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) enum Outer {
