@@ -15,8 +15,7 @@ const MOMENT: Duration = Duration::from_micros(50);
 const ALONE: Duration = Duration::from_micros(5);
 
 /// Who wakes a thread pays for it: with an interrupt of another CPU, which on a virtual machine goes
-/// by way of its host. At 10 Gbit/s that is one super-packet's work in ten, and it is paid by the CPU
-/// that has most to do. So while TCP's super-packets pass, the thread looks for a moment before it
+/// by way of its host. So while TCP's super-packets pass, the thread looks for a moment before it
 /// sleeps: only where what it waited for came within that moment lately, and only as long as nobody
 /// else wants the CPU.
 #[derive(Default)]

@@ -64,7 +64,9 @@ fn transfer(subject: &Subject, streams: u32, seconds: u32) -> Result<f64> {
     loop {
         match transfer_once(subject, streams, seconds)? {
             Transfer::Rate(rate) => return Ok(rate),
-            Transfer::NotYet(why) if Instant::now() > deadline => bail!("{why}"),
+            Transfer::NotYet(why) if Instant::now() > deadline => {
+                bail!("iperf3 reports no transfer: {why}")
+            }
             Transfer::NotYet(_) => thread::sleep(Duration::from_millis(100)),
         }
     }
